@@ -1,0 +1,34 @@
+"""Hybrid quantum-classical image diffusion with Qiskit: train, sample, evaluate.
+
+Knows nothing of accounts, queues or devices; `hardware` takes a checkpoint from here to an IBM backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qhybrid.config import load_config
+    from qhybrid.diffusion.generate import sample
+    from qhybrid.evaluation.evaluate import evaluate
+    from qhybrid.training.checkpoint import load_checkpoint
+    from qhybrid.training.loop import train
+
+_HOMES = {
+    "load_config": "qhybrid.config",
+    "train": "qhybrid.training.loop",
+    "sample": "qhybrid.diffusion.generate",
+    "evaluate": "qhybrid.evaluation.evaluate",
+    "load_checkpoint": "qhybrid.training.checkpoint",
+}
+
+__all__ = ["evaluate", "load_checkpoint", "load_config", "sample", "train"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: torch, Qiskit and scikit-learn together take seconds to import, and `qhybrid --help` needs none of them.
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

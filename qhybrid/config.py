@@ -1,0 +1,293 @@
+"""Strict, typed configuration: YAML file -> `RunConfig`.
+
+A stage runs if its section is present (`sampling`, `evaluation`, `hardware`) or set (`report`). Unknown keys and
+wrong types are refused with the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from qhybrid.errors import ConfigError
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys forbidden, no silent coercion, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DataConfig(Section):
+    """Which images: a registered data set or an npz file with MedMNIST's keys, and which part of it."""
+
+    name: str = "digits"
+    path: str | None = None
+    root: str | None = None
+    size: Literal[28, 64, 128, 224] | None = None
+    classes: list[int] | None = Field(default=None, min_length=1)
+    n_train: int | None = Field(default=None, ge=1)
+    subset_seed: int = Field(default=0, ge=0)
+    download: bool = True
+
+    @model_validator(mode="after")
+    def _path_goes_with_npz(self) -> DataConfig:
+        if (self.name == "npz") != (self.path is not None):
+            raise ValueError("`path` names a file if and only if `name` is `npz`")
+        return self
+
+
+class ModelConfig(Section):
+    """The U-Net and the arm in its bottleneck."""
+
+    channels: list[int] = Field(default=[32, 64, 128], min_length=3, max_length=3)
+    time_dim: int = Field(default=128, ge=8, multiple_of=2)
+    bottleneck: Literal["plain", "se", "quantum", "published"] = "quantum"
+
+    @model_validator(mode="after")
+    def _channels_fit_group_norm(self) -> ModelConfig:
+        if any(channels < 8 or channels % 8 for channels in self.channels):
+            raise ValueError("every entry of `channels` must be a positive multiple of 8 (group normalization)")
+        return self
+
+
+class DeviceNoiseConfig(Section):
+    """The noise of a device snapshot, applied to the transpiled circuit while it is simulated."""
+
+    device: str
+    readout_error: bool = True
+
+
+class QuantumConfig(Section):
+    """The circuit of the `quantum` arm and how it is simulated in training."""
+
+    ansatz: Literal["ry_rz_ladder", "real_amplitudes", "reuploading"] = "ry_rz_ladder"
+    qubits: int = Field(default=4, ge=1)
+    layers: int = Field(default=3, ge=1)
+    simulator: Literal["compiled", "aer"] = "compiled"
+    noise: DeviceNoiseConfig | None = None
+    shots: int | None = Field(default=None, ge=1)
+    allow_dead_parameters: bool = False
+
+    @model_validator(mode="after")
+    def _noise_and_shots_need_aer(self) -> QuantumConfig:
+        if self.simulator == "compiled" and (self.noise is not None or self.shots is not None):
+            raise ValueError("`noise` and `shots` need `simulator: aer`; the compiled simulator is exact")
+        return self
+
+
+class DiffusionConfig(Section):
+    """Forward process and what the network predicts."""
+
+    timesteps: int = Field(default=1000, ge=2)
+    schedule: Literal["linear", "cosine"] = "cosine"
+    prediction: Literal["epsilon", "v"] = "epsilon"
+    noise: Literal["gaussian"] = "gaussian"
+
+
+class TrainingConfig(Section):
+    """Optimization, counted in steps, never in epochs."""
+
+    steps: int = Field(default=5000, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    log_every: int = Field(default=50, ge=1)
+    checkpoint_every: int = Field(default=1000, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    mixed_precision: Literal["no", "bf16"] = "no"
+    threads: int | None = Field(default=None, ge=1)
+
+
+class SamplingConfig(Section):
+    """Reverse diffusion. `seed` is the seed of image 0; image i uses `seed + i`."""
+
+    sampler: Literal["ddpm", "ddim", "dpm-solver++", "unipc"] = "ddim"
+    steps: int = Field(default=50, ge=1)
+    eta: float = Field(default=0.0, ge=0, le=1)
+    images: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=250, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _eta_is_for_ddim(self) -> SamplingConfig:
+        if self.eta and self.sampler != "ddim":
+            raise ValueError(f"`eta` is for `sampler: ddim`; `{self.sampler}` fixes its own noise level")
+        return self
+
+
+class EvaluationConfig(Section):
+    """Metrics in the feature space of a small classifier trained on the data set."""
+
+    kid_subsets: int = Field(default=100, ge=2)
+    kid_subset_size: int = Field(default=100, ge=2)
+    neighbours: int = Field(default=3, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class HardwareConfig(Section):
+    """The bottleneck on a device: which one, which denoising steps, at what cost."""
+
+    backend: str = "fake_torino"
+    images: int = Field(default=16, ge=1)
+    steps: int = Field(default=8, ge=1)
+    qpu_steps: Literal["auto", "all"] | list[int] = "auto"
+    mode: Literal["auto", "job", "batch", "session"] = "auto"
+    level: Literal[0, 1, 2] = 0
+    shots: int = Field(default=1024, ge=1)
+    budget_seconds: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class RunConfig(Section):
+    """Everything that a run needs to be repeated."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = Field(default=0, ge=0)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    quantum: QuantumConfig = QuantumConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    training: TrainingConfig = TrainingConfig()
+    sampling: SamplingConfig | None = None
+    evaluation: EvaluationConfig | None = None
+    hardware: HardwareConfig | None = None
+    report: bool = False
+
+    @model_validator(mode="after")
+    def _stages_have_what_they_need(self) -> RunConfig:
+        if self.evaluation is not None and self.sampling is None:
+            raise ValueError("`evaluation` judges generated images: give a `sampling` section as well")
+        if self.hardware is not None and self.model.bottleneck not in ("quantum", "published"):
+            raise ValueError(
+                f"`hardware` runs the circuit of the bottleneck, and `model.bottleneck: {self.model.bottleneck}` has none"
+            )
+        if self.sampling is not None and self.sampling.steps > self.diffusion.timesteps:
+            raise ValueError(
+                f"`sampling.steps: {self.sampling.steps}` exceeds `diffusion.timesteps: {self.diffusion.timesteps}`"
+            )
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 floats (`3e-4` is a number) and no duplicate keys, which YAML forbids and PyYAML accepts."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ConfigError(f"key `{key}` stands twice in the configuration (line {node.start_mark.line + 1})")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+    list("-+0123456789."),
+)
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """Split `a.b=c` into the key's path and its YAML value.
+
+    Raises:
+        ConfigError: There is no `=` or the key is empty.
+    """
+    key, equals, value = text.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError(f"--set `{text}`: expected `section.key=value`")
+    return path, _parse_yaml(value, f"--set `{text}`")
+
+
+def build_config(values: Mapping[str, Any], origin: str = "configuration") -> RunConfig:
+    """Validate a nested mapping.
+
+    Raises:
+        ConfigError: One line that names each wrong key, its value and what is allowed.
+    """
+    try:
+        return RunConfig.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(_describe(item) for item in error.errors())
+        raise ConfigError(f"{origin}: {problems}") from None
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a YAML configuration and apply `a.b=c` overrides in order.
+
+    Args:
+        path: The YAML file.
+        overrides: Texts `section.key=value`; the value is YAML.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value is not allowed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"configuration `{path}` cannot be read: {reason}") from None
+    values = _parse_yaml(text, f"configuration `{path}`") or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration `{path}`: expected sections (`data:`, `training:`, ...), found {values!r}")
+    for override in overrides:
+        _apply_override(values, override)
+    return build_config(values, f"configuration `{path}`")
+
+
+def dump_config(config: RunConfig) -> str:
+    """The resolved configuration as YAML; `load_config` reads it back to an equal object."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False)
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, value = parse_override(override)
+    section = values
+    for key in path[:-1]:
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set `{override}`: `{key}` is a value, not a section")
+    section[path[-1]] = value
+
+
+def _describe(item: Any) -> str:
+    """One pydantic error as `key: value is wrong, allowed is ...`."""
+    # Union branches appear in the location as type names in brackets; users know only keys.
+    key = ".".join(str(part) for part in item["loc"] if not re.search(r"[\[(]", str(part))) or "(top level)"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key `{key}` (allowed here: {', '.join(_siblings(item['loc']))})"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"`{key}`: {message}"
+    return f"`{key}` is {item['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _siblings(location: Sequence[Any]) -> list[str]:
+    section: Any = RunConfig
+    for part in location[:-1]:
+        annotation = section.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        section = next(item for item in candidates if isinstance(item, type) and issubclass(item, Section))
+    return list(section.model_fields)

@@ -1,0 +1,29 @@
+"""Exceptions: one root, one subclass per family.
+
+A `QHybridError` is a user's mistake or a limit of the machine: its message is one clear line that names the
+thing, its value and the remedy. The command line prints that line and exits with code 2; a traceback is a bug.
+"""
+
+
+class QHybridError(Exception):
+    """Root of every error that a user can cause and mend."""
+
+
+class ConfigError(QHybridError, ValueError):
+    """A configuration key or value that is not allowed."""
+
+
+class DataError(QHybridError):
+    """A data set that is unknown, missing, altered or too small for what was asked."""
+
+
+class CircuitError(QHybridError, ValueError):
+    """A circuit, observable or parameter that the chosen estimator cannot evaluate."""
+
+
+class RunDirectoryError(QHybridError):
+    """A run directory or checkpoint that is missing, foreign, incomplete or not writable."""
+
+
+class EvaluationError(QHybridError, ValueError):
+    """Too few images, or images of the wrong shape, for a metric."""

@@ -1,0 +1,79 @@
+"""Progress bars with the time left, on stderr; plain lines where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Advance(Protocol):
+    """Report `steps` more done; `note` is shown beside the bar."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """Show a stage's progress and the time left.
+
+    Args:
+        description: What is being done, e.g. `training`.
+        total: Number of steps of the whole stage.
+        done: Steps finished earlier (a resumed run).
+    """
+    if sys.stderr.isatty():
+        with _bar(description, total, done) as advance:
+            yield advance
+    else:
+        with _lines(description, total, done) as advance:
+            yield advance
+
+
+@contextmanager
+def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total, completed=done, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            bar.update(task, advance=steps, **({"note": note} if note else {}))
+
+        yield advance
+
+
+@contextmanager
+def _lines(description: str, total: int, done: int) -> Iterator[Advance]:
+    """A line at the start, at most one every 15 s, and one at the end: readable in a log file."""
+    start = last = time.monotonic()
+    first, count, latest = done, done, ""
+
+    def say(text: str) -> None:
+        print(f"{description}: {text}", file=sys.stderr, flush=True)
+
+    def advance(steps: int = 1, note: str = "") -> None:
+        nonlocal count, last, latest
+        count, latest = count + steps, note or latest
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES and first < count < total:
+            last = now
+            left = (now - start) / (count - first) * (total - count)
+            say(f"{count}/{total}, {left:.0f} s left {latest}".rstrip())
+
+    yield advance
+    say(f"{count}/{total} in {time.monotonic() - start:.1f} s {latest}".rstrip())

@@ -1,0 +1,237 @@
+"""The run directory: names of its files, atomic writes, what is recorded about a run.
+
+Every file is written to a temporary name beside its place and renamed, so a reader never sees half a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qhybrid.config import RunConfig, dump_config, load_config
+from qhybrid.errors import ConfigError, RunDirectoryError
+
+RECORDED_PACKAGES = (
+    "qhybrid",
+    "torch",
+    "numpy",
+    "qiskit",
+    "qiskit-aer",
+    "qiskit-machine-learning",
+    "qiskit-ibm-runtime",
+    "diffusers",
+    "accelerate",
+    "ema-pytorch",
+    "numba",
+)
+
+
+@contextlib.contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on success rename it to `target`, else remove it.
+
+    The body may create a file or a directory there. An existing target is replaced.
+
+    Raises:
+        RunDirectoryError: The folder is not writable.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write `{target}`: {error.strerror}; choose another folder") from None
+    # The suffix is kept because savers such as numpy and matplotlib choose the format by it.
+    temporary = holder / target.name
+    try:
+        yield temporary
+        if target.is_dir() and temporary.is_dir():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write a JSON file atomically; non-finite numbers are refused, since JSON has none."""
+    write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunDirectoryError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunDirectoryError(f"`{path}` does not exist") from None
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"`{path}` cannot be read as JSON: {error}") from None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON-lines file; a last row cut short by a crash is dropped. A missing file has no rows."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class RunDirectory:
+    """Paths of one run and what stands in them.
+
+    Attributes:
+        path: The directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def meta_file(self) -> Path:
+        return self.path / "meta.json"
+
+    @property
+    def train_log(self) -> Path:
+        return self.path / "train.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def images_file(self) -> Path:
+        return self.path / "samples" / "images.npz"
+
+    @property
+    def grid_file(self) -> Path:
+        return self.path / "samples" / "grid.png"
+
+    @property
+    def evaluation_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def hardware(self) -> Path:
+        return self.path / "hardware"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """An existing run.
+
+        Raises:
+            RunDirectoryError: There is no `config.yaml`, so this is not a run directory.
+        """
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise RunDirectoryError(f"`{path}` is not a run directory: it has no config.yaml (`qhybrid train` makes one)")
+        return run
+
+    @classmethod
+    def create(cls, path: str | Path | None, config: RunConfig, *, resume: bool = False) -> RunDirectory:
+        """Make a run directory (default `runs/<name>-<time>`), or open it again to resume.
+
+        Raises:
+            RunDirectoryError: Not writable; already holds a run and `resume` is false; holds a run of another
+                configuration.
+        """
+        run = cls(path or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        if run.config_file.exists():
+            if not resume:
+                raise RunDirectoryError(f"`{run.path}` already holds a run: add --resume to go on, or choose another --out")
+            run._check_same(config)
+            return run
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise RunDirectoryError(f"`{run.path}` exists and is no run directory: choose another --out")
+        write_text(run.config_file, dump_config(config))
+        write_json(run.meta_file, describe_environment())
+        return run
+
+    def config(self) -> RunConfig:
+        """The configuration that the run was made with."""
+        return load_config(self.config_file)
+
+    def _check_same(self, config: RunConfig) -> None:
+        try:
+            stored = self.config()
+        except ConfigError as error:
+            raise RunDirectoryError(f"`{self.config_file}` does not fit this version: {error}") from None
+        if stored != config:
+            changed = _changed_keys(stored.model_dump(), config.model_dump())
+            raise RunDirectoryError(
+                f"`{self.path}` holds a run with another configuration ({', '.join(changed)}): choose another --out"
+            )
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, machine and git revision of the code, as recorded in `meta.json`."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "versions": {name: _version(name) for name in RECORDED_PACKAGES},
+        "git_revision": _git_revision(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _changed_keys(stored: Any, wanted: Any, prefix: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        return [
+            name
+            for key in sorted(stored.keys() | wanted.keys())
+            for name in _changed_keys(stored.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
+        ]
+    return [] if stored == wanted else [f"{prefix}: {stored!r} there, {wanted!r} here"]
