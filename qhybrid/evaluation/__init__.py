@@ -1,0 +1,1 @@
+"""How good the generated images are: features, metrics with intervals and floors, memorisation, report."""
