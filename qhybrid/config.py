@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,9 @@ class Section(BaseModel):
     """Base of every section: unknown keys forbidden, no silent coercion, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class DataConfig(Section):
@@ -218,10 +221,19 @@ def build_config(values: Mapping[str, Any], origin: str = "configuration") -> Ru
     Raises:
         ConfigError: One line that names each wrong key, its value and what is allowed.
     """
+    return build_section(RunConfig, values, origin)
+
+
+def build_section(section: type[SectionT], values: Mapping[str, Any], origin: str) -> SectionT:
+    """Validate the values of one section, e.g. a stored one with options of the command line on top.
+
+    Raises:
+        ConfigError: One line that names each wrong key, its value and what is allowed.
+    """
     try:
-        return RunConfig.model_validate(dict(values))
+        return section.model_validate(dict(values))
     except ValidationError as error:
-        problems = "; ".join(_describe(item) for item in error.errors())
+        problems = "; ".join(_describe(item, section) for item in error.errors())
         raise ConfigError(f"{origin}: {problems}") from None
 
 
@@ -272,20 +284,20 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     section[path[-1]] = value
 
 
-def _describe(item: Any) -> str:
+def _describe(item: Any, root: type[Section]) -> str:
     """One pydantic error as `key: value is wrong, allowed is ...`."""
     # Union branches appear in the location as type names in brackets; users know only keys.
     key = ".".join(str(part) for part in item["loc"] if not re.search(r"[\[(]", str(part))) or "(top level)"
     if item["type"] == "extra_forbidden":
-        return f"unknown key `{key}` (allowed here: {', '.join(_siblings(item['loc']))})"
+        return f"unknown key `{key}` (allowed here: {', '.join(_siblings(item['loc'], root))})"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"`{key}`: {message}"
     return f"`{key}` is {item['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _siblings(location: Sequence[Any]) -> list[str]:
-    section: Any = RunConfig
+def _siblings(location: Sequence[Any], root: type[Section]) -> list[str]:
+    section: Any = root
     for part in location[:-1]:
         annotation = section.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]

@@ -27,3 +27,7 @@ class RunDirectoryError(QHybridError):
 
 class EvaluationError(QHybridError, ValueError):
     """Too few images, or images of the wrong shape, for a metric."""
+
+
+class TrainingError(QHybridError):
+    """Training that cannot go on, e.g. a loss that is no longer a number."""

@@ -187,7 +187,7 @@ class RunDirectory:
         except ConfigError as error:
             raise RunDirectoryError(f"`{self.config_file}` does not fit this version: {error}") from None
         if stored != config:
-            changed = _changed_keys(stored.model_dump(), config.model_dump())
+            changed = changed_keys(stored.model_dump(), config.model_dump())
             raise RunDirectoryError(
                 f"`{self.path}` holds a run with another configuration ({', '.join(changed)}): choose another --out"
             )
@@ -200,12 +200,13 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
-        "versions": {name: _version(name) for name in RECORDED_PACKAGES},
+        "versions": {name: installed_version(name) for name in RECORDED_PACKAGES},
         "git_revision": _git_revision(),
     }
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Version of an installed package, or `None`."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -227,11 +228,12 @@ def _git_revision() -> str | None:
     return answer.stdout.strip()
 
 
-def _changed_keys(stored: Any, wanted: Any, prefix: str = "") -> list[str]:
+def changed_keys(stored: Any, wanted: Any, prefix: str = "") -> list[str]:
+    """Leaves in which two nested mappings differ, each as `key: value there, value here`."""
     if isinstance(stored, dict) and isinstance(wanted, dict):
         return [
             name
             for key in sorted(stored.keys() | wanted.keys())
-            for name in _changed_keys(stored.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
+            for name in changed_keys(stored.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
         ]
     return [] if stored == wanted else [f"{prefix}: {stored!r} there, {wanted!r} here"]

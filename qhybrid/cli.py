@@ -1,0 +1,247 @@
+"""The command line: reads a configuration, calls the stages, turns a user's mistakes into one line and exit code 2.
+
+The composition root: the only module of `qhybrid` that knows of `hardware`, imported when a command needs it.
+Everything heavy is imported inside the commands, so that `qhybrid --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from qhybrid.errors import QHybridError
+
+if TYPE_CHECKING:
+    import click
+
+    from qhybrid.config import RunConfig
+    from qhybrid.rundir import RunDirectory
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+class _LazyHardware(TyperGroup):
+    """Mounts `qhybrid hardware ...` without importing the package before it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "hardware"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "hardware":
+            return super().get_command(ctx, cmd_name)
+        from hardware.cli import app as hardware_app
+
+        return typer.main.get_command(hardware_app)
+
+
+app = typer.Typer(
+    cls=_LazyHardware,
+    help="Hybrid quantum-classical image diffusion: train on a simulator, run on an IBM quantum device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML configuration, e.g. configs/quickstart.yaml.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory made by `run` or `train`.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a key of the configuration; repeatable.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Run directory [default: runs/<name>-<time>].")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out from its last checkpoint.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved configuration, model sizes and estimated time, and stop.")
+]
+DataRootOption = Annotated[
+    str | None, typer.Option("--data-root", metavar="DIR", help="Where data sets lie [default: $QHYBRID_DATA or a cache].")
+]
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Every stage that the configuration names: train, sample, evaluate, hardware, report."""
+    settings = _configuration(config, overrides, data_root)
+    _check_hardware(settings)
+    if dry_run:
+        _print_dry_run(settings)
+        return
+    from qhybrid.training.loop import train as train_model
+
+    directory = train_model(settings, out, resume=resume)
+    if settings.sampling is not None:
+        _sample(directory)
+    if settings.evaluation is not None:
+        _evaluate(directory)
+    if settings.hardware is not None:
+        from hardware.inference import infer
+
+        infer(directory, settings.hardware, resume=resume, echo=_say)
+    if settings.report:
+        _report(directory)
+    _say(f"run directory: {directory.path}")
+
+
+@app.command()
+def train(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Train only; `--resume` goes on after an interruption, with the same result as without one."""
+    settings = _configuration(config, overrides, data_root)
+    if dry_run:
+        _print_dry_run(settings)
+        return
+    from qhybrid.training.loop import train as train_model
+
+    directory = train_model(settings, out, resume=resume)
+    _say(f"run directory: {directory.path}")
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    images: Annotated[int | None, typer.Option(help="Number of images.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm-solver++ or unipc.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Reverse steps.")] = None,
+    eta: Annotated[float | None, typer.Option(help="Noise level of ddim, 0 to 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")] = None,
+) -> None:
+    """Generate images from the last checkpoint of a run."""
+    _sample(_open(run), images=images, sampler=sampler, steps=steps, eta=eta, seed=seed)
+
+
+@app.command()
+def evaluate(run: RunArgument) -> None:
+    """Judge a run's generated images: KID, FID, precision, recall, memorization, each beside its floor."""
+    _evaluate(_open(run))
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write a run's `report.html`, one self-contained file, from the stages that it has."""
+    _report(_open(run))
+
+
+@app.command()
+def inspect(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """Show the circuit of a configuration and tell what it can learn, before any training."""
+    from qhybrid.models.build import circuit_spec
+
+    settings = _configuration(config, overrides, None)
+    spec = circuit_spec(settings)
+    if spec is None:
+        _say(f"the `{settings.model.bottleneck}` arm has no circuit")
+        return
+    from qhybrid.quantum.diagnose import diagnose
+
+    _say(str(spec.circuit.draw("text", fold=110)))
+    _print_diagnosis(diagnose(spec))
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what this machine and this installation can do."""
+    from qhybrid.doctor import print_findings
+
+    print_findings()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app(standalone_mode=True)
+    except QHybridError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt as interruption:
+        print(f"interrupted{f': {interruption}' if str(interruption) else ''}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _configuration(path: Path, overrides: list[str] | None, data_root: str | None) -> RunConfig:
+    from qhybrid.config import load_config
+
+    overrides = list(overrides or [])
+    if data_root is not None:
+        overrides.append(f"data.root={data_root}")
+    for override in overrides:
+        _say(f"set {override}")
+    return load_config(path, overrides)
+
+
+def _open(path: Path) -> RunDirectory:
+    from qhybrid.rundir import RunDirectory
+
+    return RunDirectory.open(path)
+
+
+def _sample(run: RunDirectory, **overrides: Any) -> None:
+    from qhybrid.config import SamplingConfig, build_section
+    from qhybrid.diffusion.generate import sample as generate_images
+
+    stored = (run.config().sampling or SamplingConfig()).model_dump()
+    given = {key: value for key, value in overrides.items() if value is not None}
+    images = generate_images(run, build_section(SamplingConfig, stored | given, "sampling"))
+    _say(f"{len(images)} images: {run.images_file}, {run.grid_file}")
+
+
+def _evaluate(run: RunDirectory) -> None:
+    from qhybrid.evaluation.evaluate import evaluate as evaluate_run, summary_lines
+
+    for line in summary_lines(evaluate_run(run)):
+        _say(line)
+
+
+def _report(run: RunDirectory) -> None:
+    from qhybrid.evaluation.report import write_report
+
+    _say(f"report: {write_report(run)}")
+
+
+def _check_hardware(config: RunConfig) -> None:
+    """Find out before hours of training whether the device of the last stage exists."""
+    if config.hardware is not None:
+        from hardware.backends import open_backend
+
+        open_backend(config.hardware.backend)
+
+
+def _print_dry_run(config: RunConfig) -> None:
+    from qhybrid.config import dump_config
+    from qhybrid.training.estimate import estimate
+
+    _say(dump_config(config).rstrip())
+    for line in estimate(config):
+        _say(line)
+
+
+def _print_diagnosis(diagnosis: Any) -> None:
+    from rich.console import Console
+
+    Console().print(diagnosis.table())
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    main()

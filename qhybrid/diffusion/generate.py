@@ -1,0 +1,74 @@
+"""Generate images from a checkpoint: `samples/images.npz` and `samples/grid.png`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qhybrid.config import SamplingConfig
+from qhybrid.data import to_uint8
+from qhybrid.diffusion.noise import image_noise, noise_source
+from qhybrid.diffusion.sampling import build_sampler, sample_images
+from qhybrid.progress import Advance, progress
+from qhybrid.rundir import RunDirectory, atomic_path
+from qhybrid.training.checkpoint import Checkpoint, load_checkpoint
+
+_GRID_IMAGES = 100
+# Below this many samples torch chooses other matrix kernels, and an image would differ in the last bits from the same
+# image in a larger batch: small batches are filled up with repetitions.
+_SMALLEST_BATCH = 8
+
+
+def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None) -> NDArray[np.uint8]:
+    """Generate images with the averaged weights of a run's last checkpoint.
+
+    Args:
+        run: Run directory.
+        config: How; by default the run's `sampling` section.
+
+    Returns:
+        uint8 `(N, H, W)` or `(N, H, W, 3)`, as written to `samples/images.npz` beside each image's seed.
+    """
+    run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
+    config = config or run.config().sampling or SamplingConfig()
+    checkpoint = load_checkpoint(run.path)
+    seeds = list(range(config.seed, config.seed + config.images))
+    with progress("sampling", len(seeds)) as advance:
+        images = generate(checkpoint, config, seeds, advance)
+    with atomic_path(run.images_file) as temporary:
+        np.savez_compressed(temporary, images=images, seeds=np.array(seeds, dtype=np.int64))
+    from qhybrid.evaluation.pictures import image_grid
+
+    image_grid(images[:_GRID_IMAGES], run.grid_file)
+    return images
+
+
+def generate(
+    checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int], advance: Advance | None = None
+) -> NDArray[np.uint8]:
+    """Images of the given seeds, uint8 `(N, H, W)` or `(N, H, W, 3)`; each depends on its own seed alone."""
+    parts = []
+    for start in range(0, len(seeds), config.batch_size):
+        batch = seeds[start : start + config.batch_size]
+        parts.append(to_uint8(generate_batch(checkpoint, config, batch)))
+        if advance is not None:
+            advance(len(batch))
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def generate_batch(checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int]) -> Tensor:
+    """One batch, `(B, C, H, W)` in [-1, 1] up to clipping."""
+    filled = seeds + [seeds[-1]] * (_SMALLEST_BATCH - len(seeds))
+    source = noise_source(checkpoint.config.diffusion)
+    shape = checkpoint.image_shape
+    sampler = build_sampler(checkpoint.config.diffusion, config.sampler, config.steps, config.eta)
+    latents = image_noise(source, filled, shape, 0)
+    images = sample_images(
+        checkpoint.model, sampler, latents, lambda step: image_noise(source, filled, shape, step + 1)
+    )
+    return images[: len(seeds)]

@@ -1,0 +1,72 @@
+"""What a training step draws, as a pure function of (seed, step).
+
+No random state has to be stored: a resumed run draws what the uninterrupted one would have drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qhybrid.diffusion.noise import NoiseSource, generator
+
+# First component of the stream names, so that noise, time steps and order are independent of each other.
+_ORDER, _TIME, _NOISE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's draw: `images` and `epsilon` `(B, C, H, W)`, `t` `(B,)` int64."""
+
+    images: Tensor
+    epsilon: Tensor
+    t: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.images.to(device), self.epsilon.to(device), self.t.to(device))
+
+    def part(self, rank: int, parts: int) -> Batch:
+        """Every `parts`-th sample, starting at `rank`: what one of several processes works on."""
+        return Batch(self.images[rank::parts], self.epsilon[rank::parts], self.t[rank::parts])
+
+
+class Batches:
+    """Batches of a training set that is gone through in a new order each time.
+
+    Args:
+        images: `(N, C, H, W)` in [-1, 1].
+        batch_size: B; may exceed N (tiny sets are gone through several times in a batch).
+        timesteps: T; time steps are uniform in [0, T).
+        source: Where epsilon comes from.
+        seed: Of the run.
+    """
+
+    def __init__(self, images: Tensor, batch_size: int, timesteps: int, source: NoiseSource, seed: int) -> None:
+        self._images = images
+        self._batch_size = batch_size
+        self._timesteps = timesteps
+        self._source = source
+        self._seed = seed
+        self._cached_order: tuple[int, NDArray[np.int64]] | None = None
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of step 0, 1, 2, ..."""
+        positions = range(step * self._batch_size, (step + 1) * self._batch_size)
+        indices = torch.tensor([self._index(position) for position in positions])
+        images = self._images[indices]
+        t = torch.randint(
+            self._timesteps, (self._batch_size,), generator=generator(_TIME, self._seed, step), dtype=torch.int64
+        )
+        epsilon = self._source.draw((_NOISE, self._seed, step), images.shape)
+        return Batch(images, epsilon, t)
+
+    def _index(self, position: int) -> int:
+        epoch, offset = divmod(position, len(self._images))
+        if self._cached_order is None or self._cached_order[0] != epoch:
+            order = np.random.default_rng((_ORDER, self._seed, epoch)).permutation(len(self._images))
+            self._cached_order = (epoch, order)
+        return int(self._cached_order[1][offset])

@@ -1,0 +1,49 @@
+"""What a run will take, from a few real steps: for `--dry-run`."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from qhybrid.config import RunConfig
+from qhybrid.data import load_data
+from qhybrid.models.build import build_model, parameter_counts
+from qhybrid.training.loop import prepare
+
+_WARM_UP_STEPS, _TIMED_STEPS = 2, 5
+_ARMS = ("plain", "se", "quantum", "published")
+
+
+def estimate(config: RunConfig) -> list[str]:
+    """Lines that tell the data, the parameters of each arm and the training time measured on a few steps."""
+    data = load_data(config.data)
+    trainer = prepare(config)
+    seconds = []
+    for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
+        start = time.perf_counter()
+        trainer.train_step()
+        seconds.append(time.perf_counter() - start)
+    step = statistics.median(seconds[_WARM_UP_STEPS:])
+    lines = [
+        f"data: {data.name}, {len(data.train)} training images of {data.image_size}x{data.image_size}x{data.channels}"
+    ]
+    for arm in _ARMS:
+        counts = parameter_counts(build_model(_with_arm(config, arm), data.channels))
+        chosen = "  <- this run" if arm == config.model.bottleneck else ""
+        parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        lines.append(f"parameters, {arm}: {sum(counts.values()):,} ({parts}){chosen}")
+    lines.append(
+        f"training: {1e3 * step:.0f} ms a step, {config.training.steps:,} steps: about {_duration(step * config.training.steps)}"
+    )
+    return lines
+
+
+def _with_arm(config: RunConfig, arm: str) -> RunConfig:
+    model = config.model.model_copy(update={"bottleneck": arm})
+    return config.model_copy(update={"model": model})
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,261 @@
+"""The training loop: `RunConfig` -> run directory with checkpoints and a log."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from qhybrid.config import RunConfig, TrainingConfig
+from qhybrid.data import load_data, to_tensor
+from qhybrid.diffusion.noise import noise_source
+from qhybrid.diffusion.process import ForwardProcess
+from qhybrid.errors import TrainingError
+from qhybrid.models.build import build_model, check_trainable, parameter_groups
+from qhybrid.models.unet import UNet
+from qhybrid.progress import progress
+from qhybrid.rundir import RunDirectory, read_jsonl, write_text
+from qhybrid.training.batches import Batches
+from qhybrid.training.checkpoint import latest_checkpoint, load_training_state, load_weights, save_checkpoint
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from ema_pytorch import EMA
+
+# Decay of the averaged weights after n steps: 1 - (1 + n) ** -0.75, up to `ema_decay` (ema-pytorch's warm-up).
+_EMA_POWER = 0.75
+
+
+@dataclass
+class _Window:
+    """Sums since the last row of the log; part of the checkpoint, so that a resumed log is the uninterrupted one."""
+
+    loss: float = 0.0
+    steps: int = 0
+    seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, loss: float) -> None:
+        self.loss += loss
+        self.steps += 1
+
+    def state(self) -> dict[str, float]:
+        return {"loss": self.loss, "steps": self.steps, "seconds": self.seconds + time.monotonic() - self.started}
+
+
+class Trainer:
+    """One run's model, optimizer and averaged weights."""
+
+    def __init__(self, config: RunConfig, model: UNet, batches: Batches, image_shape: tuple[int, int, int]) -> None:
+        from ema_pytorch import EMA
+
+        self.config = config
+        self.batches = batches
+        self.image_shape = image_shape
+        self.process = ForwardProcess(config.diffusion)
+        self.accelerator = _accelerator(config.training)
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate)
+        self.ema: EMA = EMA(
+            model,
+            beta=config.training.ema_decay,
+            power=_EMA_POWER,
+            update_after_step=0,
+            update_every=1,
+            include_online_model=False,
+        ).to(self.accelerator.device)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.groups = parameter_groups(self.unwrapped)
+        self.step = 0
+        self.window = _Window()
+
+    @property
+    def unwrapped(self) -> UNet:
+        """The model without accelerate's wrappers."""
+        model: UNet = self.accelerator.unwrap_model(self.model)
+        return model
+
+    def train_step(self) -> dict[str, float]:
+        """One optimizer step; returns the gradient norm of every parameter group, before clipping."""
+        training = self.config.training
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        batch = self.batches[self.step].part(rank, processes).to(self.accelerator.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        with self.accelerator.autocast():
+            loss = self.process.loss(self.model, batch.images, batch.epsilon, batch.t)
+        value = float(self.accelerator.reduce(loss.detach(), "mean"))
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {self.step + 1}: lower `training.learning_rate` "
+                f"({training.learning_rate}) and resume from the last checkpoint"
+            )
+        self.accelerator.backward(loss)
+        norms = {name: _gradient_norm(parameters) for name, parameters in self.groups.items()}
+        self.accelerator.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.update()
+        self.step += 1
+        self.window.add(value)
+        return norms
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the coming step: linear warm-up, then constant."""
+        training = self.config.training
+        return training.learning_rate * min(1.0, (self.step + 1) / max(1, training.warmup_steps))
+
+    def log_row(self, norms: dict[str, float], learning_rate: float) -> dict[str, Any]:
+        """The window's row; starts a new window."""
+        sums = self.window.state()
+        self.window = _Window(seconds=sums["seconds"])
+        return {
+            "step": self.step,
+            "images_seen": self.step * self.config.training.batch_size,
+            "loss": sums["loss"] / sums["steps"],
+            "learning_rate": learning_rate,
+            "gradient_norm": norms,
+            "seconds": round(sums["seconds"], 3),
+        }
+
+    def save(self, run: RunDirectory) -> None:
+        """Write a checkpoint of the present step."""
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "ema_step": int(self.ema.step),
+            "window": self.window.state(),
+        }
+        if self.accelerator.is_main_process:
+            averaged = self.ema.ema_model
+            save_checkpoint(run, self.config, self.step, self.unwrapped, averaged, state, self.image_shape)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self, folder: Path) -> None:
+        """Take up a checkpoint."""
+        state = load_training_state(folder)
+        load_weights(self.unwrapped, folder, ema=False)
+        load_weights(self.ema.ema_model, folder, ema=True)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.step.fill_(state["ema_step"])
+        self.ema.initted.fill_(True)
+        self.step = int(folder.name.removeprefix("step-"))
+        window = state["window"]
+        self.window = _Window(window["loss"], int(window["steps"]), window["seconds"])
+
+
+def prepare(config: RunConfig) -> Trainer:
+    """Everything that training needs, before anything is written.
+
+    Raises:
+        QHybridError: The data, the circuit or the device cannot be had.
+    """
+    if config.training.threads is not None:
+        torch.set_num_threads(config.training.threads)
+    check_trainable(config)
+    data = load_data(config.data)
+    images = to_tensor(data.train)
+    model = build_model(config, data.channels)
+    source = noise_source(config.diffusion)
+    batches = Batches(images, config.training.batch_size, config.diffusion.timesteps, source, config.seed)
+    return Trainer(config, model, batches, (data.channels, data.image_size, data.image_size))
+
+
+def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = False) -> RunDirectory:
+    """Train, writing log and checkpoints.
+
+    On SIGINT or SIGTERM a checkpoint is written and `KeyboardInterrupt` raised; after SIGKILL the last one is there.
+    A resumed run ends with the weights of one that was never interrupted, bit for bit (CPU, same thread count).
+
+    Args:
+        config: The run.
+        out: Run directory; by default `runs/<name>-<time>`.
+        resume: Go on from the last checkpoint in `out`.
+
+    Raises:
+        QHybridError: Bad configuration, data or output folder (nothing is written), or a loss that is not finite.
+    """
+    trainer = prepare(config)
+    run = RunDirectory.create(out, config, resume=resume)
+    folder = latest_checkpoint(run)
+    if folder is not None:
+        trainer.restore(folder)
+    _trim_log(run, trainer.step)
+    with _interruptible() as interrupted:
+        _run_steps(trainer, run, interrupted)
+    return run
+
+
+def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> None:
+    training = trainer.config.training
+    main = trainer.accelerator.is_main_process
+    with progress("training", training.steps, trainer.step) as advance:
+        while trainer.step < training.steps:
+            rate = trainer.learning_rate
+            norms = trainer.train_step()
+            note = ""
+            if trainer.step % training.log_every == 0 or trainer.step == training.steps:
+                row = trainer.log_row(norms, rate)
+                note = f"loss {row['loss']:.4f}"
+                if main:
+                    _append(run.train_log, row)
+            if main:
+                advance(1, note)
+            if interrupted or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps:
+                trainer.save(run)
+            if interrupted:
+                raise KeyboardInterrupt(f"stopped at step {trainer.step} of {training.steps}; go on with --resume")
+
+
+def _accelerator(training: TrainingConfig) -> Accelerator:
+    from accelerate import Accelerator
+
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("`training.device: cuda`, but this machine has no usable CUDA device: choose auto or cpu")
+    # accelerate decides by this variable as well as by its argument; both must agree for a second run in a process.
+    cpu = training.device == "cpu"
+    os.environ["ACCELERATE_USE_CPU"] = "true" if cpu else "false"
+    return Accelerator(cpu=cpu, mixed_precision=training.mixed_precision)
+
+
+def _gradient_norm(parameters: list[nn.Parameter]) -> float:
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _trim_log(run: RunDirectory, step: int) -> None:
+    """Drop rows after the checkpoint: those steps are taken again."""
+    if run.train_log.exists():
+        kept = [row for row in read_jsonl(run.train_log) if row["step"] <= step]
+        write_text(run.train_log, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying in the middle of a step."""
+    received: list[int] = []
+    handlers: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda number, _: received.append(number))
+    except ValueError:
+        pass  # Only the main thread may set handlers; elsewhere (notebooks' workers, studies) signals are the caller's.
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
