@@ -1,0 +1,61 @@
+"""Circuits, exact and noisy simulation, and the differentiable layer.
+
+The names below are imported when first used, so that `import qhybrid.quantum` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qhybrid.quantum.aer import AerEstimator
+    from qhybrid.quantum.ansatz import build_spec, published_spec, spec_from_config
+    from qhybrid.quantum.diagnose import Diagnosis, diagnose
+    from qhybrid.quantum.estimator import CompiledEstimator
+    from qhybrid.quantum.factory import build_estimator
+    from qhybrid.quantum.layer import QuantumLayer, build_qnn
+    from qhybrid.quantum.feasibility import require_feasible
+    from qhybrid.quantum.spec import CircuitSpec
+
+_HOMES = {
+    "AerEstimator": "aer",
+    "CircuitSpec": "spec",
+    "CompiledEstimator": "estimator",
+    "Diagnosis": "diagnose",
+    "QuantumLayer": "layer",
+    "build_estimator": "factory",
+    "build_qnn": "layer",
+    "build_spec": "ansatz",
+    "diagnose": "diagnose",
+    "published_spec": "ansatz",
+    "require_feasible": "feasibility",
+    "spec_from_config": "ansatz",
+}
+
+__all__ = [
+    "AerEstimator",
+    "CircuitSpec",
+    "CompiledEstimator",
+    "Diagnosis",
+    "QuantumLayer",
+    "build_estimator",
+    "build_qnn",
+    "build_spec",
+    "diagnose",
+    "published_spec",
+    "require_feasible",
+    "spec_from_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
