@@ -1,0 +1,139 @@
+"""Judge a run's generated images and write `evaluation.json`.
+
+Reference for every metric are the test images of the classes that the run was trained on, which neither classifier nor
+model has seen. Each metric stands beside its real-against-real floor: the value that real images reach against other
+real images, at a stated number of images, and the value of the generated images at that same number.
+"""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qhybrid.config import EvaluationConfig
+from qhybrid.data import ImageData, load_data
+from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.evaluation.features import feature_extractor
+from qhybrid.evaluation.memorisation import held_out, nearest_images
+from qhybrid.evaluation.pictures import image_grid, labelled_rows
+from qhybrid.evaluation.scores import class_scores, distance_scores, memorisation_scores
+from qhybrid.progress import progress
+from qhybrid.rundir import RunDirectory, write_json
+
+Images = NDArray[np.uint8]
+
+MINIMUM = 10
+"""Fewest generated and real images that are judged at all."""
+
+_SHOWN = 10
+
+
+def evaluate(run: RunDirectory | str | Path, *, config: EvaluationConfig | None = None) -> dict[str, Any]:
+    """Measure `samples/images.npz` against real images; write `evaluation.json` and the pictures in `evaluation/`.
+
+    Args:
+        run: The run directory; images must have been sampled.
+        config: Settings; by default the `evaluation` section of the run's own configuration.
+
+    Returns:
+        What `evaluation.json` holds: `primary_metric`, `features`, `n_generated`, and under `metrics` for each metric
+        `value`, `interval`, `confidence`, `interval_method`, numbers of images, `seed` and `floor`. A metric that needs
+        more images than there are has `value` null and a `reason`.
+
+    Raises:
+        RunDirectoryError: No samples in the run.
+        EvaluationError: Fewer than `MINIMUM` images, or images of another shape than the data set's.
+    """
+    run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
+    settings = run.config()
+    config = config or settings.evaluation or EvaluationConfig()
+    start = time.monotonic()
+    data = load_data(settings.data)
+    generated = load_generated(run, data)
+    whole = settings.data.classes is None and settings.data.n_train is None
+    full = data if whole else load_data(settings.data.model_copy(update={"classes": None, "n_train": None}))
+    extractor = feature_extractor(full, seed=config.seed, device=settings.training.device)
+    wanted = settings.data.classes or list(range(len(data.class_names)))
+    with progress("metrics", 6) as advance:
+        x, p_generated = extractor(generated)
+        y, p_real = extractor(data.test)
+        metrics = distance_scores(x, y, config, advance)
+        metrics |= class_scores(p_generated, p_real, data, wanted, config.seed)
+        advance(note="classes")
+        metrics |= _memorisation(generated, data, config.seed, run)
+        advance(note="memorisation")
+    image_grid(generated[:100], run.path / "evaluation" / "generated.png", columns=_SHOWN)
+    image_grid(data.test[_spread(len(data.test), 100)], run.path / "evaluation" / "real.png", columns=_SHOWN)
+    result = {
+        "primary_metric": "kid",
+        "dataset": data.name,
+        "classes": [data.class_names[index] for index in wanted],
+        "n_generated": len(generated),
+        "n_train": len(data.train),
+        "n_test": len(data.test),
+        "seed": config.seed,
+        "features": dict(extractor.record),
+        "metrics": metrics,
+        "seconds": round(time.monotonic() - start, 2),
+    }
+    write_json(run.evaluation_file, result)
+    return result
+
+
+def load_generated(run: RunDirectory, data: ImageData) -> Images:
+    """The sampled images as (N, H, W, C), checked against the data set.
+
+    Raises:
+        RunDirectoryError: The file is missing or damaged.
+        EvaluationError: Too few images, or another shape than the data set's.
+    """
+    try:
+        with np.load(run.images_file, allow_pickle=False) as file:
+            images = file["images"]
+    except FileNotFoundError:
+        raise RunDirectoryError(
+            f"`{run.path}` has no samples/images.npz: run `qhybrid sample {run.path}` first"
+        ) from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RunDirectoryError(f"`{run.images_file}` cannot be read ({error}): run `qhybrid sample` again") from None
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.shape[1:] != data.test.shape[1:]:
+        raise EvaluationError(
+            f"generated images are {images.dtype} {images.shape[1:]}, those of `{data.name}` are uint8 "
+            f"{data.test.shape[1:]}: evaluate a run with the data set it was trained on"
+        )
+    for count, what, remedy in (
+        (len(images), "generated images", "raise `sampling.images`"),
+        (len(data.test), "real test images of these classes", "choose more classes in `data.classes`"),
+    ):
+        if count < MINIMUM:
+            raise EvaluationError(f"{count} {what}, at least {MINIMUM} are needed: {remedy}")
+    return np.asarray(images, np.uint8)
+
+
+def _memorisation(generated: Images, data: ImageData, seed: int, run: RunDirectory) -> dict[str, Any]:
+    """Scores, and the picture `nearest.png`; where too little is held out, the reason instead."""
+    try:
+        others = held_out(data, np.random.default_rng([seed, 4]))
+    except EvaluationError as error:
+        missing = {"value": None, "interval": None, "reason": str(error), "seed": seed, "floor": None}
+        return {"memorisation_share": missing, "memorisation_ratio": missing}
+    shown = generated[_spread(len(generated), _SHOWN)]
+    rows = [
+        ("generated", shown),
+        ("nearest training image", nearest_images(shown, data.train)[0]),
+        ("nearest held-out image", nearest_images(shown, others.reference)[0]),
+    ]
+    labelled_rows(rows, run.path / "evaluation" / "nearest.png")
+    return memorisation_scores(generated, data, others, seed)
+
+
+def _spread(count: int, shown: int) -> NDArray[np.int64]:
+    """Up to `shown` indices, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, shown)).astype(np.int64))

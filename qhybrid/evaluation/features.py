@@ -1,0 +1,242 @@
+"""The feature space of the metrics: a small classifier, trained once per data set on its full training split.
+
+All classes and all training images are used, whatever class filter and subset the run itself was trained on, so runs on
+parts of one data set are measured in one space. Trained weights are kept in a cache folder and their hash stands in
+every result; a hash differs where the machine adds in another order (thread count, GPU), and metrics are comparable
+only under one hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qhybrid.data import ImageData, to_tensor
+from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.progress import progress
+from qhybrid.rundir import atomic_path
+
+Floats = NDArray[np.float64]
+
+ARCHITECTURE = "convnet-1"
+"""Changes whenever network or training change: it is part of the cache's key."""
+
+FEATURE_DIM = 64
+_BATCH = 64
+_EPOCHS = 15
+_MIN_STEPS, _MAX_STEPS = 300, 1200
+
+
+class Classifier(nn.Module):
+    """Convolutions down to 4 x 4 or less, global mean, `FEATURE_DIM` features, one logit per class.
+
+    Args:
+        channels: 1 or 3.
+        image_size: Side in pixels, at least 8.
+        classes: Number of logits.
+    """
+
+    def __init__(self, channels: int, image_size: int, classes: int) -> None:
+        super().__init__()
+        # The first stride bounds the cost: the widest layer has at most 56 x 56 places, at 224 pixels.
+        stride = 1 if image_size <= 16 else 2 if image_size <= 64 else 4
+        layers = _convolution(channels, 32, stride)
+        width, side = 32, -(-image_size // stride)
+        while side > 4:
+            wider = min(2 * width, 128)
+            layers += _convolution(width, wider, 2)
+            width, side = wider, -(-side // 2)
+        # The mean over a small grid of places keeps where things are, which a global mean would lose.
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.penultimate = nn.Linear(4 * width, FEATURE_DIM)
+        self.head = nn.Linear(FEATURE_DIM, classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, FEATURE_DIM) and logits (B, classes) of images (B, C, H, W) in [-1, 1]."""
+        features = F.relu(self.penultimate(self.body(x)))
+        return features, self.head(features)
+
+
+def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A trained classifier and the standardization of its features.
+
+    Attributes:
+        network: In evaluation mode, on the CPU.
+        mean, scale: Per feature over the training images, (FEATURE_DIM,).
+        multi_label: Logits are independent labels rather than exclusive classes.
+        record: What a result says of its features: architecture, hash of the weights, seed, data, accuracy.
+        cached: Read from the cache rather than trained now.
+    """
+
+    network: Classifier
+    mean: Floats
+    scale: Floats
+    record: Mapping[str, Any]
+    multi_label: bool
+    cached: bool
+
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Standardized features (N, FEATURE_DIM) and class probabilities (N, classes) of uint8 images (N, H, W, C)."""
+        features, logits = _apply(self.network, images)
+        probabilities = torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=1)
+        return (features.double().numpy() - self.mean) / self.scale, probabilities.double().numpy()
+
+
+def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -> FeatureExtractor:
+    """The classifier of a data set: from the cache, or trained now and put there.
+
+    Args:
+        full: The whole data set, neither filtered by class nor reduced to a subset.
+        seed: Of the initial weights and the order of images.
+        device: `auto`, `cpu` or `cuda`; for training only.
+
+    Raises:
+        EvaluationError: Fewer than two classes, or the cache folder is not writable.
+    """
+    multi_label = full.multi_label
+    classes = full.train_labels.shape[1] if multi_label else len(full.class_names)
+    if classes < 2:
+        raise EvaluationError(f"data set `{full.name}` has {classes} class: classifier features need at least 2")
+    side, channels = full.image_size, full.channels
+    key = hashlib.sha256(
+        json.dumps([full.checksum, ARCHITECTURE, seed, side, channels, classes, multi_label]).encode()
+    ).hexdigest()
+    path = cache_folder() / f"{full.name}-{key[:16]}.safetensors"
+    network = _initial(seed, channels, side, classes)
+    cached = _read(path, network)
+    if cached is not None:
+        return FeatureExtractor(network, *cached, multi_label=multi_label, cached=True)
+    _train(network, full, multi_label, seed, _device(device))
+    features = _apply(network, full.train)[0].double()
+    mean, spread = features.mean(dim=0), features.std(dim=0)
+    # A feature that is constant on real images says nothing, and dividing by its rounding error would make it loud.
+    scale = torch.where(spread > 1e-3 * spread.mean(), spread, torch.ones_like(spread))
+    tensors = {**network.state_dict(), "feature_mean": mean, "feature_scale": scale}
+    _, logits = _apply(network, full.test)
+    record = {
+        "architecture": ARCHITECTURE,
+        "hash": weights_hash(tensors),
+        "seed": seed,
+        "dataset": full.name,
+        "data_checksum": full.checksum,
+        "dimension": FEATURE_DIM,
+        "n_train": len(full.train),
+        "n_test": len(full.test),
+        "accuracy": _accuracy(logits, full.test_labels, multi_label),
+    }
+    _write(path, tensors, record)
+    return FeatureExtractor(network, mean.numpy(), scale.numpy(), record, multi_label=multi_label, cached=False)
+
+
+def cache_folder() -> Path:
+    """Where trained classifiers are kept: `$QHYBRID_CACHE/features`, else the user's cache folder of qhybrid."""
+    if root := os.environ.get("QHYBRID_CACHE"):
+        return Path(root) / "features"
+    import pooch
+
+    return Path(pooch.os_cache("qhybrid")) / "features"
+
+
+def weights_hash(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name}{values.dtype}{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _initial(seed: int, channels: int, side: int, classes: int) -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Classifier(channels, side, classes).eval()
+
+
+def _device(name: str) -> torch.device:
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _train(network: Classifier, full: ImageData, multi_label: bool, seed: int, device: torch.device) -> None:
+    """Adam with one learning-rate cycle; about `_EPOCHS` passes, within bounds that suit 100 to 100,000 images."""
+    count = len(full.train)
+    steps = min(max(_EPOCHS * count // _BATCH, _MIN_STEPS), _MAX_STEPS)
+    labels = torch.from_numpy(full.train_labels).to(torch.float32 if multi_label else torch.int64)
+    order = torch.Generator().manual_seed(seed)
+    network.to(device).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+    queue = torch.empty(0, dtype=torch.int64)
+    with progress("feature classifier", steps) as advance, torch.backends.cudnn.flags(deterministic=True):
+        for _ in range(steps):
+            while len(queue) < _BATCH:
+                queue = torch.cat([queue, torch.randperm(count, generator=order)])
+            batch, queue = queue[:_BATCH], queue[_BATCH:]
+            _, logits = network(to_tensor(full.train[batch.numpy()]).to(device))
+            target = labels[batch].to(device)
+            loss = (
+                F.binary_cross_entropy_with_logits(logits, target) if multi_label else F.cross_entropy(logits, target)
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            cycle.step()
+            advance()
+    network.to("cpu").eval()
+
+
+@torch.no_grad()
+def _apply(network: Classifier, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    parts = [network(to_tensor(images[start : start + 500])) for start in range(0, len(images), 500)]
+    return torch.cat([features for features, _ in parts]), torch.cat([logits for _, logits in parts])
+
+
+def _accuracy(logits: Tensor, labels: NDArray[np.int64], multi_label: bool) -> float:
+    """Share of right classes; of right labels where an image has several."""
+    guess = (logits > 0).long() if multi_label else logits.argmax(dim=1)
+    return float((guess.numpy() == labels).mean())
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            save_file(dict(tensors), temporary, metadata={"record": json.dumps(record)})
+    except (OSError, RunDirectoryError) as error:
+        raise EvaluationError(
+            f"the classifier cannot be kept in `{path.parent}` ({error}): set QHYBRID_CACHE to a writable folder"
+        ) from None
+
+
+def _read(path: Path, network: Classifier) -> tuple[Floats, Floats, dict[str, Any]] | None:
+    """Load the cached weights into `network`; None if there are none, or if the file is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            record = json.loads(file.metadata()["record"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return None
+    if weights_hash(tensors) != record["hash"]:
+        return None
+    mean, scale = tensors.pop("feature_mean").numpy(), tensors.pop("feature_scale").numpy()
+    network.load_state_dict(tensors)
+    return mean, scale, record

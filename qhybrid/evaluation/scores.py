@@ -1,0 +1,212 @@
+"""The entries of `evaluation.json`: each metric with interval, numbers of images, seed and floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qhybrid.config import EvaluationConfig
+from qhybrid.data import ImageData
+from qhybrid.errors import EvaluationError
+from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, subset_interval
+from qhybrid.evaluation.memorisation import HeldOut, NearestDistances, nearest_distances
+from qhybrid.evaluation.metrics import frechet_distance, kernel_distance, precision_recall
+from qhybrid.progress import Advance
+
+Floats = NDArray[np.float64]
+Images = NDArray[np.uint8]
+Metric = Callable[[Floats, Floats], float]
+
+_FLOOR_SPLITS = 10
+_BOOTSTRAP_REPEATS = 1000
+_DISTANCE_REPEATS = 200  # medians over draws x images cost more
+_MAX_NEIGHBOURHOOD = 5000
+
+
+def distance_scores(x: Floats, y: Floats, config: EvaluationConfig, advance: Advance) -> dict[str, Any]:
+    """KID, FID, precision and recall with intervals and floors."""
+    rng = np.random.default_rng([config.seed, 1])
+    smaller = min(len(x), len(y))
+    equal = min(smaller, _MAX_NEIGHBOURHOOD)
+    near_x, near_y = x[rng.permutation(len(x))[:equal]], y[rng.permutation(len(y))[:equal]]
+
+    def precision(a: Floats, b: Floats) -> float:
+        return precision_recall(a, b, config.neighbours)[0]
+
+    def recall(a: Floats, b: Floats) -> float:
+        return precision_recall(a, b, config.neighbours)[1]
+
+    share = (0.0, 1.0)
+    kid_fraction = min(config.kid_subset_size / smaller, 0.5)
+    metrics = {}
+    for name, metric, a, b, fraction, bounds in (
+        ("kid", kernel_distance, x, y, kid_fraction, (-np.inf, np.inf)),
+        ("fid", frechet_distance, x, y, 0.5, (0.0, np.inf)),
+        ("precision", precision, near_x, near_y, 0.5, share),
+        ("recall", recall, near_x, near_y, 0.5, share),
+    ):
+        metrics[name] = _judge(metric, a, b, fraction, bounds, config, rng)
+        advance(note=name)
+    return metrics
+
+
+def _judge(
+    metric: Metric,
+    x: Floats,
+    y: Floats,
+    fraction: float,
+    bounds: tuple[float, float],
+    config: EvaluationConfig,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """One metric of two samples as the result's entry."""
+    counts = (len(x), len(y))
+    entry: dict[str, Any] = {"n_generated": counts[0], "n_real": counts[1], "seed": config.seed}
+    try:
+        value = metric(x, y)
+    except EvaluationError as error:
+        return {"value": None, "interval": None, "reason": str(error), **entry, "floor": None}
+    try:
+        interval: list[float] | None = list(
+            subset_interval(
+                lambda i, j: metric(x[i], y[j]),
+                value,
+                counts,
+                fraction=fraction,
+                subsets=config.kid_subsets,
+                rng=rng,
+                bounds=bounds,
+            )
+        )
+    except EvaluationError:
+        interval = None
+    size = max(2, round(fraction * min(counts)))
+    return {
+        "value": value,
+        "interval": interval,
+        "confidence": CONFIDENCE,
+        "interval_method": f"spread over {config.kid_subsets} subsets ({size} images of the smaller set), rescaled",
+        **entry,
+        "floor": _floor(metric, x, y, rng),
+    }
+
+
+def _floor(metric: Metric, x: Floats, y: Floats, rng: np.random.Generator) -> dict[str, Any] | None:
+    """Real against real: disjoint halves of the reference; and the generated images at that same n."""
+    size = min(len(y) // 2, len(x))
+    real, generated = [], []
+    for _ in range(_FLOOR_SPLITS):
+        order = rng.permutation(len(y))
+        first, second = y[order[:size]], y[order[size : 2 * size]]
+        try:
+            real.append(metric(first, second))
+            generated.append(metric(x[rng.permutation(len(x))[:size]], second))
+        except EvaluationError:
+            return None
+    return {
+        "value": float(np.mean(real)),
+        "range": [min(real), max(real)],
+        "generated_at_same_n": float(np.mean(generated)),
+        "n_per_side": size,
+        "method": f"disjoint halves of the real test images, mean and range of {_FLOOR_SPLITS} splits",
+    }
+
+
+def class_scores(p_generated: Floats, p_real: Floats, data: ImageData, wanted: list[int], seed: int) -> dict[str, Any]:
+    """How sure the classifier is, and which classes it sees."""
+    rng = np.random.default_rng([seed, 2])
+    # Independent labels are each present or absent, so being sure of absence counts as well.
+    sure_g, sure_r = (
+        np.maximum(p, 1 - p).mean(axis=1) if data.multi_label else p.max(axis=1) for p in (p_generated, p_real)
+    )
+    hit_g, hit_r = (
+        (p > 0.5).astype(float) if data.multi_label else np.eye(p.shape[1])[p.argmax(axis=1)]
+        for p in (p_generated, p_real)
+    )
+
+    def variation(indices: NDArray[np.int64] | slice = slice(None)) -> float:
+        return float(np.abs(_law(hit_g[indices]) - _law(hit_r)).sum() / 2)
+
+    common = {
+        "confidence": CONFIDENCE,
+        "interval_method": f"bootstrap over generated images, {_BOOTSTRAP_REPEATS} repeats",
+        "n_generated": len(sure_g),
+        "n_real": len(sure_r),
+        "seed": seed,
+    }
+
+    def interval(statistic: Callable[[NDArray[np.int64]], float]) -> list[float]:
+        return list(bootstrap_interval(statistic, len(sure_g), repeats=_BOOTSTRAP_REPEATS, rng=rng))
+
+    # What a perfect sampler of this many images would show: the real histogram, drawn again and again.
+    again = [
+        float(np.abs(_law(hit_r[rng.integers(0, len(hit_r), len(hit_g))]) - _law(hit_r)).sum() / 2)
+        for _ in range(_BOOTSTRAP_REPEATS)
+    ]
+    return {
+        "mean_top_probability": {
+            "value": float(sure_g.mean()),
+            "interval": interval(lambda indices: float(sure_g[indices].mean())),
+            **common,
+            "floor": {"value": float(sure_r.mean()), "n_real": len(sure_r), "method": "the real test images"},
+        },
+        "class_histogram": {
+            "value": variation(),
+            "interval": interval(variation),
+            **common,
+            "meaning": "total variation distance between the classes of generated and of real test images",
+            "generated": dict(zip(data.class_names, hit_g.sum(axis=0).astype(int).tolist(), strict=True)),
+            "real": dict(zip(data.class_names, hit_r.sum(axis=0).astype(int).tolist(), strict=True)),
+            "classes_present": int((hit_g[:, wanted].sum(axis=0) > 0).sum()),
+            "classes_wanted": len(wanted),
+            "floor": {
+                "value": float(np.mean(again)),
+                "range": [float(value) for value in np.quantile(again, [0.025, 0.975])],
+                "method": f"{len(hit_g)} draws from the real histogram",
+            },
+        },
+    }
+
+
+def _law(hits: Floats) -> Floats:
+    total = hits.sum()
+    return np.asarray(hits.sum(axis=0) / total if total else hits.sum(axis=0))
+
+
+def memorisation_scores(generated: Images, data: ImageData, others: HeldOut, seed: int) -> dict[str, Any]:
+    """Nearest training against nearest held-out image: share and distance ratio, with held-out queries as floor."""
+    rng = np.random.default_rng([seed, 3])
+    found = nearest_distances(generated, data.train, others.reference, rng)
+    calibration = nearest_distances(others.queries, data.train, others.reference, rng)
+
+    def entry(statistic: Callable[[NearestDistances, Any], float]) -> dict[str, Any]:
+        def interval(distances: NearestDistances) -> list[float]:
+            count = len(distances.held_out)
+            return list(
+                bootstrap_interval(lambda i: statistic(distances, i), count, repeats=_DISTANCE_REPEATS, rng=rng)
+            )
+
+        return {
+            "value": statistic(found, slice(None)),
+            "interval": interval(found),
+            "confidence": CONFIDENCE,
+            "interval_method": f"bootstrap over images, {_DISTANCE_REPEATS} repeats",
+            "n_generated": len(generated),
+            "n_real": len(others.reference),
+            "n_train": len(data.train),
+            "seed": seed,
+            "floor": {
+                "value": statistic(calibration, slice(None)),
+                "interval": interval(calibration),
+                "n_real": len(others.queries),
+                "method": "other held-out real images in place of generated ones",
+            },
+        }
+
+    return {
+        "memorisation_share": entry(NearestDistances.share),
+        "memorisation_ratio": entry(NearestDistances.ratio),
+    }
