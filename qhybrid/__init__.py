@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qhybrid.config import load_config
-    from qhybrid.diffusion.generate import sample
+    from qhybrid.generate import sample
     from qhybrid.evaluation.evaluate import evaluate
     from qhybrid.training.checkpoint import load_checkpoint
     from qhybrid.training.loop import train
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "load_config": "qhybrid.config",
     "train": "qhybrid.training.loop",
-    "sample": "qhybrid.diffusion.generate",
+    "sample": "qhybrid.generate",
     "evaluate": "qhybrid.evaluation.evaluate",
     "load_checkpoint": "qhybrid.training.checkpoint",
 }

@@ -150,7 +150,7 @@ def inspect(config: ConfigArgument, overrides: SetOption = None) -> None:
     if spec is None:
         _say(f"the `{settings.model.bottleneck}` arm has no circuit")
         return
-    from qhybrid.quantum.diagnose import diagnose
+    from qhybrid.quantum import diagnose
 
     _say(str(spec.circuit.draw("text", fold=110)))
     _print_diagnosis(diagnose(spec))
@@ -195,7 +195,7 @@ def _open(path: Path) -> RunDirectory:
 
 def _sample(run: RunDirectory, **overrides: Any) -> None:
     from qhybrid.config import SamplingConfig, build_section
-    from qhybrid.diffusion.generate import sample as generate_images
+    from qhybrid.generate import sample as generate_images
 
     stored = (run.config().sampling or SamplingConfig()).model_dump()
     given = {key: value for key, value in overrides.items() if value is not None}

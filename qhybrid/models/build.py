@@ -28,8 +28,7 @@ def circuit_spec(config: RunConfig) -> CircuitSpec | None:
     """
     if config.model.bottleneck in _CLASSICAL:
         return None
-    from qhybrid.quantum.ansatz import published_spec, spec_from_config
-    from qhybrid.quantum.feasibility import require_feasible
+    from qhybrid.quantum import published_spec, require_feasible, spec_from_config
 
     if config.model.bottleneck == "published":
         return published_spec()
@@ -46,7 +45,7 @@ def check_trainable(config: RunConfig) -> None:
     spec = circuit_spec(config)
     if spec is None or config.quantum.allow_dead_parameters:
         return
-    from qhybrid.quantum.diagnose import diagnose
+    from qhybrid.quantum import diagnose
 
     dead = diagnose(spec).dead
     if dead:
@@ -72,7 +71,8 @@ def build_model(config: RunConfig, image_channels: int, spec: CircuitSpec | None
         model = UNet(image_channels, config.model.channels, config.model.time_dim, PlainGate())
         torch.manual_seed(3 * seed + _GATE_STREAM)
         model.bottleneck = _build_gate(config, spec, 3 * seed + _CIRCUIT_STREAM)
-    return model
+    # Channels innermost is what the CPU's convolutions work on; weights laid out so carry it through the network.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _build_gate(config: RunConfig, spec: CircuitSpec | None, circuit_seed: int) -> nn.Module:
@@ -81,7 +81,7 @@ def _build_gate(config: RunConfig, spec: CircuitSpec | None, circuit_seed: int) 
         return PlainGate()
     if spec is None:
         return SqueezeExcitationGate(width, config.quantum.qubits)
-    from qhybrid.quantum.layer import QuantumLayer, build_estimator, build_qnn
+    from qhybrid.quantum import QuantumLayer, build_estimator, build_qnn
 
     estimator = build_estimator(spec, config.quantum, circuit_seed)
     layer = QuantumLayer(build_qnn(spec, estimator), seed=circuit_seed)

@@ -64,7 +64,7 @@ class Trainer:
         self.image_shape = image_shape
         self.process = ForwardProcess(config.diffusion)
         self.accelerator = _accelerator(config.training)
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate)
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, fused=True)
         self.ema: EMA = EMA(
             model,
             beta=config.training.ema_decay,
@@ -72,6 +72,7 @@ class Trainer:
             update_after_step=0,
             update_every=1,
             include_online_model=False,
+            use_foreach=True,
         ).to(self.accelerator.device)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.groups = parameter_groups(self.unwrapped)

@@ -1,0 +1,35 @@
+"""Shared fixtures. Every test gets its own seeded generator; nothing leaves the machine or the temporary folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _threads() -> None:
+    # Small tensors gain nothing from a second thread, and the tests' times should not depend on the other core.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Caches (feature networks, ISA circuits) go to a folder of this session, not to the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QHYBRID_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator seeded by the test's name, so that tests do not depend on each other's order."""
+    return np.random.default_rng([ord(letter) for letter in request.node.name])
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parent.parent
