@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qhybrid.quantum.aer import AerEstimator
     from qhybrid.quantum.ansatz import build_spec, published_spec, spec_from_config
-    from qhybrid.quantum.diagnose import Diagnosis, diagnose
+    from qhybrid.quantum.diagnosis import Diagnosis, diagnose
     from qhybrid.quantum.estimator import CompiledEstimator
     from qhybrid.quantum.factory import build_estimator
-    from qhybrid.quantum.layer import QuantumLayer, build_qnn
     from qhybrid.quantum.feasibility import require_feasible
+    from qhybrid.quantum.layer import QuantumLayer, build_qnn
     from qhybrid.quantum.spec import CircuitSpec
 
 _HOMES = {
     "AerEstimator": "aer",
     "CircuitSpec": "spec",
     "CompiledEstimator": "estimator",
-    "Diagnosis": "diagnose",
+    "Diagnosis": "diagnosis",
     "QuantumLayer": "layer",
     "build_estimator": "factory",
     "build_qnn": "layer",
     "build_spec": "ansatz",
-    "diagnose": "diagnose",
+    "diagnose": "diagnosis",
     "published_spec": "ansatz",
     "require_feasible": "feasibility",
     "spec_from_config": "ansatz",

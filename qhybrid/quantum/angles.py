@@ -1,0 +1,135 @@
+"""Gate angles as functions of the circuit's parameters.
+
+A gate's angle is `offset + sum_k coefficient_k * feature_k`. Features are the parameters themselves; an expression
+that is not linear (`a * b`, `sin(a)`) becomes a feature of its own. So whatever evaluates gates needs linear algebra
+only, and the chain rule through the expressions is done once, here, for the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Parameter, ParameterExpression
+
+from qhybrid.errors import CircuitError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Angle:
+    """`offset + sum(coefficient * feature)` in radians; `terms` are pairs (feature, coefficient)."""
+
+    terms: tuple[tuple[int, float], ...]
+    offset: float = 0.0
+
+    def scaled(self, factor: float) -> Angle:
+        """The angle times a number."""
+        return Angle(tuple((k, factor * c) for k, c in self.terms), factor * self.offset)
+
+
+class Features:
+    """The columns that angles are linear in: parameters first, then nonlinear expressions as they are met."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self.parameters = tuple(parameters)
+        self._columns = {parameter: index for index, parameter in enumerate(self.parameters)}
+        self._expressions: dict[str, _Nonlinear] = {}
+
+    def __len__(self) -> int:
+        return len(self.parameters) + len(self._expressions)
+
+    def angle(self, value: Any) -> Angle:
+        """The angle that a gate's parameter (number or expression) stands for.
+
+        Raises:
+            CircuitError: The expression is complex or holds a parameter that is not among `parameters`.
+        """
+        if isinstance(value, Parameter) and value in self._columns:
+            return Angle(((self._columns[value], 1.0),))
+        if not isinstance(value, ParameterExpression):
+            return Angle((), _real(value, value))
+        foreign = [p.name for p in value.parameters if p not in self._columns]
+        if foreign:
+            raise CircuitError(f"angle `{value}` holds parameters without values: {foreign}")
+        present = sorted(value.parameters, key=self._columns.__getitem__)
+        slopes = [(p, value.gradient(p)) for p in present]
+        if any(isinstance(slope, ParameterExpression) and slope.parameters for _, slope in slopes):
+            return Angle(((self._feature(value, present, slopes), 1.0),))
+        origin = value.bind(dict.fromkeys(present, 0.0)) if present else value
+        return Angle(
+            tuple((self._columns[p], _real(slope, value)) for p, slope in slopes),
+            _real(origin.numeric(), value),
+        )
+
+    def values(self, values: Array) -> Array:
+        """Feature columns (B, F) from parameter values (B, P)."""
+        if not self._expressions:
+            return values
+        columns = [expression.evaluate(values) for expression in self._expressions.values()]
+        return np.concatenate([values, np.stack(columns, axis=1)], axis=1)
+
+    def pull_back(self, values: Array, gradient: Array) -> Array:
+        """Gradient with respect to parameters (B, P) from that with respect to features (B, F)."""
+        count = len(self.parameters)
+        result = gradient[:, :count].copy()
+        for index, expression in enumerate(self._expressions.values()):
+            for column, slope in expression.slopes(values):
+                result[:, column] += gradient[:, count + index] * slope
+        return result
+
+    def parameters_of(self, angle: Angle) -> frozenset[int]:
+        """Columns of the parameters that an angle depends on."""
+        count = len(self.parameters)
+        nonlinear = list(self._expressions.values())
+        found: set[int] = set()
+        for feature, coefficient in angle.terms:
+            if coefficient:
+                found.update([feature] if feature < count else nonlinear[feature - count].columns)
+        return frozenset(found)
+
+    def _feature(self, value: Any, present: list[Parameter], slopes: list[tuple[Parameter, Any]]) -> int:
+        key = str(value)
+        if key not in self._expressions:
+            columns = [self._columns[p] for p in present]
+            functions = [_vectorized(slope, present) for _, slope in slopes]
+            self._expressions[key] = _Nonlinear(columns, _vectorized(value, present), functions)
+        return len(self.parameters) + list(self._expressions).index(key)
+
+
+@dataclass(frozen=True)
+class _Nonlinear:
+    columns: list[int]
+    function: Callable[..., Any]
+    derivatives: list[Callable[..., Any]]
+
+    def evaluate(self, values: Array) -> Array:
+        return self._call(self.function, values)
+
+    def slopes(self, values: Array) -> list[tuple[int, Array]]:
+        return [(c, self._call(f, values)) for c, f in zip(self.columns, self.derivatives, strict=True)]
+
+    def _call(self, function: Callable[..., Any], values: Array) -> Array:
+        result = np.asarray(function(*(values[:, c] for c in self.columns)), dtype=np.float64)
+        return np.broadcast_to(result, values.shape[:1])
+
+
+def _vectorized(value: Any, present: list[Parameter]) -> Callable[..., Any]:
+    """A numpy function of the parameters' columns."""
+    import sympy  # type: ignore[import-untyped]
+
+    expression = value.sympify() if isinstance(value, ParameterExpression) else sympy.sympify(value)
+    symbols = [parameter.sympify() for parameter in present]
+    function: Callable[..., Any] = sympy.lambdify(symbols, expression, modules="numpy", dummify=True)
+    return function
+
+
+def _real(value: Any, expression: Any) -> float:
+    number = complex(value)
+    if abs(number.imag) > 1e-12:
+        raise CircuitError(f"angle `{expression}` is complex; rotations need real angles")
+    return number.real

@@ -1,0 +1,214 @@
+"""A circuit compiled for exact expectation values and their vector-Jacobian products.
+
+Design: the circuit becomes fixed gates and Pauli rotations (`lowering`), loses what no observable sees
+(`heisenberg`), and is written down as arrays (`program`) for kernels that are compiled once and serve all circuits
+(`kernels`, `gates`). The batch is cut into slices of `LANES` samples; threads take whole slices. Backwards, the
+adjoint method undoes gate after gate on psi and lambda, so memory does not grow with depth; the final states are kept
+from the forward pass while they fit `STATE_BUDGET`, and computed again beyond.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+
+from qhybrid.errors import CircuitError
+from qhybrid.quantum.angles import Features
+from qhybrid.quantum.feasibility import require_feasible
+from qhybrid.quantum.heisenberg import Observables, absorb, drop_idle_qubits
+from qhybrid.quantum.kernels import Workspace, make_workspace, run_backward, run_forward
+from qhybrid.quantum.lowering import Rotation, lower
+from qhybrid.quantum.program import Program, assemble
+from qhybrid.quantum.simd import LANES
+
+Array = NDArray[np.float64]
+
+STATE_BUDGET = 512 * 2**20
+"""Bytes of final states that are kept between the forward and the backward pass."""
+_WORK_PER_THREAD = 30_000
+"""Amplitude updates (of one slice) below which another thread costs more than it gives: about 0.1 ms."""
+
+
+class CompiledCircuit:
+    """Exact expectation values of one circuit and set of observables, for batches of parameter values.
+
+    Immutable and safe to use from several threads; `copy.deepcopy` returns the same object.
+
+    Attributes:
+        parameters: Order of the columns of `values`.
+        program: The arrays that the kernels read.
+        influential: Columns of the parameters that some observable depends on structurally; the gradient with
+            respect to all others is zero, exactly and everywhere.
+    """
+
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        observables: Observables,
+        parameters: Sequence[Parameter],
+        *,
+        double: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        """Compile.
+
+        Args:
+            circuit: Unitary circuit of any gates that Qiskit defines.
+            observables: Pauli terms (`heisenberg.collect`).
+            parameters: All parameters of the circuit, in the order of the value columns.
+            double: complex128 instead of complex64.
+            threads: At most so many; by default one per available core.
+
+        Raises:
+            CircuitError: The circuit cannot be simulated exactly.
+        """
+        self.parameters = tuple(parameters)
+        self._features = Features(parameters)
+        ops, reduced = absorb(lower(circuit, self._features), observables)
+        qubits, reduced = drop_idle_qubits(ops, reduced)
+        require_feasible(max(len(qubits), 1), LANES)
+        self._real: type[np.floating] = np.float64 if double else np.float32
+        # A circuit whose gates are all absorbed keeps one idle qubit, so that kernels need no case for none.
+        self.program: Program = assemble(ops, qubits or [0], reduced, self._real)
+        self.num_outputs = len(observables.coefficients)
+        self.influential: frozenset[int] = frozenset().union(
+            *(self._features.parameters_of(op.angle) for op in ops if isinstance(op, Rotation))
+        )
+        self._threads = threads or available_threads()
+        self._local = threading.local()
+        self._varying: dict[int, NDArray[np.int64]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledCircuit:
+        return self
+
+    def expectations(self, values: Array, *, shared: int = 0) -> Array:
+        """Expectation values.
+
+        Args:
+            values: (B, P), radians.
+            shared: The last so many columns are equal in all rows (weights), which saves work; not checked.
+
+        Returns:
+            (B, M) float64.
+        """
+        return self.forward(values, shared=shared, keep=False)[0]
+
+    def forward(self, values: Array, *, shared: int = 0, keep: bool = True) -> tuple[Array, NDArray[Any]]:
+        """Expectation values (B, M) and what `vjp` can reuse of this pass."""
+        features = self._features_of(values)
+        out = np.empty((len(values), self.num_outputs))
+        slices = -(-len(values) // LANES)
+        row = 2 * LANES * 2**self.program.num_qubits
+        keep = keep and slices * row * np.dtype(self._real).itemsize <= STATE_BUDGET
+        states = np.empty((slices if keep else 0, row if keep else 0), dtype=self._real)
+        varying = self._varying_of(shared)
+        self._in_threads(
+            slices, False, lambda a, b, work: run_forward(self.program, work, features, varying, a, b, states, out)
+        )
+        return out, states
+
+    def vjp(self, values: Array, grad_output: Array, *, shared: int = 0, states: NDArray[Any] | None = None) -> Array:
+        """Vector-Jacobian product: gradient of sum(grad_output * expectations(values)), one row per sample.
+
+        Args:
+            values: (B, P), radians.
+            grad_output: (B, M).
+            shared: As in `expectations`.
+            states: What `forward` returned for the same values.
+
+        Returns:
+            (B, P) float64; sum the rows for the gradient of a parameter that all samples share.
+        """
+        features = self._features_of(values)
+        if grad_output.shape != (len(values), self.num_outputs):
+            raise CircuitError(
+                f"gradient of shape {grad_output.shape}, expected {(len(values), self.num_outputs)}: one row per "
+                "sample, one column per observable"
+            )
+        out = np.ascontiguousarray(grad_output, dtype=np.float64)
+        gradient = np.empty_like(features)
+        kept = np.empty((0, 0), dtype=self._real) if states is None else states
+        varying = self._varying_of(shared)
+        self._in_threads(
+            -(-len(values) // LANES),
+            True,
+            lambda a, b, work: run_backward(self.program, work, features, varying, a, b, kept, out, gradient),
+        )
+        return self._features.pull_back(np.asarray(values, dtype=np.float64), gradient)
+
+    def _features_of(self, values: Array) -> Array:
+        if values.ndim != 2 or values.shape[1] != len(self.parameters):
+            raise CircuitError(
+                f"parameter values of shape {values.shape}: expected (batch, {len(self.parameters)}), one column per "
+                "parameter"
+            )
+        return self._features.values(np.ascontiguousarray(values, dtype=np.float64))
+
+    def _varying_of(self, shared: int) -> NDArray[np.int64]:
+        """Which angles and blocks differ between samples if the last `shared` parameters do not."""
+        if shared not in self._varying:
+            program = self.program
+            fixed = len(self.parameters) - shared
+            feature_varies = np.arange(len(self._features)) < fixed
+            feature_varies[len(self.parameters) :] = True
+            angles = np.zeros(len(program.angle_offset), dtype=np.int64)
+            rows = np.repeat(np.arange(len(angles)), np.diff(program.angle_start))
+            np.maximum.at(angles, rows, feature_varies[program.angle_feature].astype(np.int64))
+            blocks = np.zeros(len(program.block_start) - 1, dtype=np.int64)
+            rows = np.repeat(np.arange(len(blocks)), np.diff(program.block_start))
+            turning = program.elements[:, 0] < 3
+            np.maximum.at(blocks, rows[turning], angles[program.elements[turning, 1]])
+            self._varying[shared] = np.concatenate([angles, blocks])
+        return self._varying[shared]
+
+    def _in_threads(self, slices: int, backward: bool, run: Callable[[int, int, Workspace], None]) -> None:
+        work = slices * 2**self.program.num_qubits * (len(self.program.ops) + 1) * (4 if backward else 1)
+        threads = max(1, min(self._threads, slices, work // _WORK_PER_THREAD))
+        if threads == 1:
+            run(0, slices, self._workspace(backward))
+            return
+        bounds = [slices * k // threads for k in range(threads + 1)]
+
+        def task(index: int) -> None:
+            run(bounds[index], bounds[index + 1], self._workspace(backward))
+
+        futures = [_pool().submit(task, index) for index in range(1, threads)]
+        task(0)
+        for future in futures:
+            future.result()
+
+    def _workspace(self, backward: bool) -> Workspace:
+        """This thread's memory for this circuit."""
+        found: Workspace | None = getattr(self._local, "work", None)
+        if found is None or (backward and not self._local.backward):
+            found = make_workspace(self.program, self._real, backward=backward)
+            self._local.work, self._local.backward = found, backward
+        return found
+
+
+def available_threads() -> int:
+    """Cores that this process may use; `OMP_NUM_THREADS` lowers it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores, int(limit))) if limit.isdigit() else cores
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+_pools_lock = threading.Lock()
+
+
+def _pool() -> ThreadPoolExecutor:
+    """Worker threads of this process; a forked child needs its own, since threads do not survive a fork."""
+    with _pools_lock:
+        if os.getpid() not in _pools:
+            _pools.clear()
+            _pools[os.getpid()] = ThreadPoolExecutor(available_threads(), thread_name_prefix="qhybrid-quantum")
+        return _pools[os.getpid()]

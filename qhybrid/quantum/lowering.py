@@ -1,0 +1,205 @@
+"""Circuits as sequences of fixed gates and Pauli rotations.
+
+Every parameterized standard gate is a product of fixed gates and rotations exp(-i angle/2 P) with P a Pauli string
+(a controlled rotation is two of them, at half the angle), up to a global phase, which no expectation value sees. That
+one form serves the compiled simulator, whose adjoint method needs <lambda| P |psi> only, and the parameter-shift rule,
+which is exact for each such rotation: each *occurrence* gets an angle of its own, and shared, scaled or nonlinear
+parameters are left to the chain rule of `angles.Features`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterExpression, ParameterVector
+from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.exceptions import QiskitError
+from qiskit.quantum_info import Operator
+
+from qhybrid.errors import CircuitError
+from qhybrid.quantum.angles import Angle, Features
+
+ROTATIONS = {
+    "rx": "X",
+    "ry": "Y",
+    "rz": "Z",
+    "p": "Z",
+    "u1": "Z",
+    "rxx": "XX",
+    "ryy": "YY",
+    "rzz": "ZZ",
+    "rzx": "ZX",
+}
+"""Gates exp(-i angle/2 P), up to a global phase; letter i of P acts on the gate's qubit i."""
+
+_HALF_PI = math.pi / 2
+_Part = tuple[str, Any, tuple[int, ...]]
+_DECOMPOSITIONS: dict[str, Callable[..., list[_Part]]] = {
+    "r": lambda theta, phi: [("rz", -phi, (0,)), ("rx", theta, (0,)), ("rz", phi, (0,))],
+    "u2": lambda phi, lam: [("rz", lam, (0,)), ("ry", _HALF_PI, (0,)), ("rz", phi, (0,))],
+    "u": lambda theta, phi, lam: [("rz", lam, (0,)), ("ry", theta, (0,)), ("rz", phi, (0,))],
+    "u3": lambda theta, phi, lam: [("rz", lam, (0,)), ("ry", theta, (0,)), ("rz", phi, (0,))],
+    "crz": lambda theta: [("rz", theta / 2, (1,)), ("rzz", -theta / 2, (0, 1))],
+    "crx": lambda theta: [("rx", theta / 2, (1,)), ("rzx", -theta / 2, (0, 1))],
+    "cry": lambda theta: [
+        ("ry", theta / 2, (1,)),
+        ("sdg", None, (1,)),
+        ("rzx", -theta / 2, (0, 1)),
+        ("s", None, (1,)),
+    ],
+    "cp": lambda theta: [("rz", theta / 2, (0,)), ("rz", theta / 2, (1,)), ("rzz", -theta / 2, (0, 1))],
+    "cu1": lambda theta: [("rz", theta / 2, (0,)), ("rz", theta / 2, (1,)), ("rzz", -theta / 2, (0, 1))],
+}
+_PASSIVE = frozenset({"barrier", "delay", "id"})
+_MAX_MATRIX_QUBITS = 3
+_MAX_UNITARY_QUBITS = 6
+_GATES = get_standard_gate_name_mapping()
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """exp(-i angle/2 P); letter i of `pauli` acts on `qubits[i]`."""
+
+    qubits: tuple[int, ...]
+    pauli: str
+    angle: Angle
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A constant unitary in Qiskit's order: `qubits[0]` is the least significant bit of the matrix index."""
+
+    qubits: tuple[int, ...]
+    matrix: NDArray[np.complex128]
+
+
+Op = Rotation | Fixed
+
+
+def lower(circuit: QuantumCircuit, features: Features) -> list[Op]:
+    """The circuit as fixed unitaries and rotations; barriers, delays and identities do nothing here.
+
+    Raises:
+        CircuitError: A measurement, reset, control flow or an instruction without a definition, by name.
+    """
+    ops: list[Op] = []
+    for step in _walk(circuit, range(circuit.num_qubits)):
+        if step.angle is not None:
+            ops.append(Rotation(step.qubits, ROTATIONS[step.name], features.angle(step.angle)))
+        elif step.name not in _PASSIVE:
+            ops.extend(_fixed(step.operation, step.qubits))
+    return ops
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A circuit in which every rotation has an angle parameter of its own.
+
+    Attributes:
+        circuit: Parameters `angle[0]`, `angle[1]`, ... in the order of `angles`; fixed gates as they were.
+        angles: What each angle is in terms of `features`.
+        features: Columns computed from the original circuit's parameters.
+    """
+
+    circuit: QuantumCircuit
+    angles: tuple[Angle, ...]
+    features: Features
+
+    def angle_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Angles (B, K) from the original parameters' values (B, P)."""
+        matrix, offsets = self._linear_map()
+        return np.asarray(self.features.values(values) @ matrix.T + offsets)
+
+    def pull_back(self, values: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Gradient with respect to the original parameters (B, P) from that with respect to angles (B, K)."""
+        return self.features.pull_back(values, gradient @ self._linear_map()[0])
+
+    def _linear_map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        matrix = np.zeros((len(self.angles), len(self.features)))
+        for row, angle in enumerate(self.angles):
+            for feature, coefficient in angle.terms:
+                matrix[row, feature] += coefficient
+        return matrix, np.array([angle.offset for angle in self.angles])
+
+
+def expand(circuit: QuantumCircuit, features: Features) -> Expansion:
+    """Give each parameterized rotation its own angle; gates with another spectrum are decomposed into rotations.
+
+    Raises:
+        CircuitError: As `lower`.
+    """
+    steps = list(_walk(circuit, range(circuit.num_qubits)))
+    angles = tuple(features.angle(step.angle) for step in steps if step.angle is not None)
+    fresh = iter(ParameterVector("angle", len(angles)))
+    # A copy without gates keeps name, registers and layout, so an ISA circuit stays one.
+    expanded = circuit.copy_empty_like()
+    expanded.global_phase = 0.0
+    for step in steps:
+        operation = step.operation if step.angle is None else type(_GATES[step.name])(next(fresh))
+        expanded.append(operation, step.qubits, copy=False)
+    return Expansion(expanded, angles, features)
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    name: str
+    qubits: tuple[int, ...]
+    operation: Any = None
+    angle: Any = None
+
+
+def _walk(circuit: QuantumCircuit, qubits: Sequence[int]) -> Iterator[_Step]:
+    place = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        operation, where = instruction.operation, tuple(place[qubit] for qubit in instruction.qubits)
+        if instruction.clbits or operation.name in ("reset", "measure") or hasattr(operation, "blocks"):
+            raise CircuitError(
+                f"instruction `{operation.name}` on qubits {list(where)}: exact simulation takes unitary circuits; "
+                "remove it, or use AerEstimator, which runs such circuits"
+            )
+        yield from _steps_of(operation, where)
+
+
+def _steps_of(operation: Any, where: tuple[int, ...]) -> Iterator[_Step]:
+    name = operation.name
+    free = any(isinstance(p, ParameterExpression) and p.parameters for p in getattr(operation, "params", ()))
+    if name in _PASSIVE or not free:
+        yield _Step(name, where, operation=operation)
+    elif name in ROTATIONS:
+        yield _Step(name, where, angle=operation.params[0])
+    elif name in _DECOMPOSITIONS:
+        for part, angle, local in _DECOMPOSITIONS[name](*operation.params):
+            qubits = tuple(where[index] for index in local)
+            if isinstance(angle, ParameterExpression) and angle.parameters:
+                yield _Step(part, qubits, angle=angle)
+            else:
+                gate = _GATES[part] if angle is None else type(_GATES[part])(float(angle))
+                yield _Step(part, qubits, operation=gate)
+    elif getattr(operation, "definition", None) is not None:
+        yield from _walk(operation.definition, where)
+    else:
+        raise CircuitError(f"gate `{name}` has parameters but no definition, so it cannot be differentiated")
+
+
+def _fixed(operation: Any, where: tuple[int, ...]) -> Iterator[Op]:
+    name, size = operation.name, len(where)
+    if size == 0:
+        return
+    limit = _MAX_UNITARY_QUBITS if name == "unitary" else _MAX_MATRIX_QUBITS
+    if size <= limit:
+        try:
+            yield Fixed(where, np.asarray(Operator(operation).data, dtype=np.complex128))
+        except QiskitError:
+            raise CircuitError(f"instruction `{name}` is not unitary: exact simulation cannot evaluate it") from None
+    elif getattr(operation, "definition", None) is not None:
+        for step in _walk(operation.definition, where):
+            if step.name not in _PASSIVE:
+                yield from _fixed(step.operation, step.qubits)
+    else:
+        raise CircuitError(f"instruction `{name}` on {size} qubits has neither matrix nor definition")

@@ -1,0 +1,119 @@
+"""A vector of eight floats for numba kernels.
+
+The simulator keeps eight samples of the batch side by side; every amplitude is then two vectors (real and imaginary
+part), and one gate is the same arithmetic on eight samples. LLVM does not find this by itself: it cannot know that
+the rows of a state do not overlap. So the vector is made a type, and kernels say load, multiply, store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+LANES = 8
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kernel(function: Function) -> Function:
+    """Compile with numba: cached on disk, without the interpreter lock, C semantics of division."""
+    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+class Vector(types.Type):
+    """Numba type of `LANES` floats of one precision."""
+
+    def __init__(self, scalar: Any) -> None:
+        self.scalar = scalar
+        super().__init__(name=f"Vector{LANES}({scalar})")
+
+
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        scalar = ir.FloatType() if fe_type.scalar == types.float32 else ir.DoubleType()
+        super().__init__(dmm, fe_type, ir.VectorType(scalar, LANES))
+
+
+register_model(Vector)(_VectorModel)
+
+
+def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> tuple[Any, int]:
+    array_type = signature.args[0]
+    array = context.make_array(array_type)(context, builder, args[0])
+    address = builder.gep(array.data, [args[1]])
+    vector = context.get_value_type(Vector(array_type.dtype))
+    return builder.bitcast(address, vector.as_pointer()), array_type.dtype.bitwidth // 8
+
+
+def _load(typingctx: Any, array: Any, index: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer, alignment = _pointer(context, builder, signature, args)
+        return builder.load(pointer, align=alignment)
+
+    return Vector(array.dtype)(array, types.intp), codegen
+
+
+def _store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer, alignment = _pointer(context, builder, signature, args)
+        builder.store(args[2], pointer, align=alignment)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+def _splat(typingctx: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = context.get_value_type(signature.return_type)
+        single = builder.insert_element(ir.Constant(vector, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), mask)
+
+    return Vector(value)(value), codegen
+
+
+def _binary(operation: str) -> Any:
+    def define(typingctx: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, operation)(*args)
+
+        return a(a, b), codegen
+
+    return intrinsic(define)
+
+
+def _fma(negate: bool) -> Any:
+    def define(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            first = builder.fneg(args[0]) if negate else args[0]
+            vector = first.type
+            letter = "f32" if a.scalar == types.float32 else "f64"
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{LANES}{letter}"
+            )
+            return builder.call(function, [first, args[1], args[2]])
+
+        return a(a, b, c), codegen
+
+    return intrinsic(define)
+
+
+load: Any = intrinsic(_load)
+"""load(array, index): `LANES` contiguous elements of a one-dimensional array."""
+store: Any = intrinsic(_store)
+"""store(array, index, vector)."""
+splat: Any = intrinsic(_splat)
+"""splat(scalar): the scalar in every lane; its precision is the vector's."""
+add: Any = _binary("fadd")
+sub: Any = _binary("fsub")
+mul: Any = _binary("fmul")
+fma: Any = _fma(negate=False)
+"""fma(a, b, c) = a * b + c."""
+fnma: Any = _fma(negate=True)
+"""fnma(a, b, c) = c - a * b."""
