@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData, load_data
 from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.evaluation.explanations import TITLES
 from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.memorisation import held_out, nearest_images
 from qhybrid.evaluation.pictures import image_grid, labelled_rows
@@ -83,6 +84,26 @@ def evaluate(run: RunDirectory | str | Path, *, config: EvaluationConfig | None 
     }
     write_json(run.evaluation_file, result)
     return result
+
+
+def summary_lines(result: dict[str, Any]) -> list[str]:
+    """The result of `evaluate` for a terminal: one line per metric, with interval and floor."""
+    features = result["features"]
+    lines = [
+        f"{result['n_generated']} generated against {result['n_test']} real test images of {result['dataset']}; "
+        f"classifier {features['hash'][:8]}, test accuracy {features['accuracy']:.1%}"
+    ]
+    for name, entry in result["metrics"].items():
+        if entry["value"] is None:
+            lines.append(f"{TITLES[name]}: not measured ({entry['reason']})")
+            continue
+        line = f"{TITLES[name]}: {entry['value']:.4g}"
+        if entry["interval"] is not None:
+            line += " [{:.4g}, {:.4g}]".format(*entry["interval"])
+        if entry["floor"] is not None:
+            line += f", real images: {entry['floor']['value']:.4g}"
+        lines.append(line)
+    return lines
 
 
 def load_generated(run: RunDirectory, data: ImageData) -> Images:

@@ -14,7 +14,8 @@ from qhybrid.rundir import atomic_path
 
 Images = NDArray[np.uint8]
 
-_CELL = 64  # smallest side of a shown image, in screen pixels
+_CELL = 64  # smallest side of an image in a grid, in screen pixels
+_LARGE_CELL = 96  # the same in rows to be compared
 _GAP = 4
 _BACKGROUND = 255
 _INK = (70, 76, 88)
@@ -47,12 +48,12 @@ def labelled_rows(rows: Sequence[tuple[str, Images]], path: str | Path) -> None:
     Raises:
         EvaluationError: Rows of different lengths, or an array that is not uint8 images.
     """
-    strips = [(label, _tile(_as_rgb(images), len(images))) for label, images in rows]
+    strips = [(label, _tile(_as_rgb(images), len(images), _LARGE_CELL)) for label, images in rows]
     if len({strip.shape for _, strip in strips}) != 1:
         raise EvaluationError(f"rows of a figure differ in shape: {[strip.shape for _, strip in strips]}")
     height, width = strips[0][1].shape[:2]
-    font = ImageFont.load_default(size=18)
-    band = 30
+    font = ImageFont.load_default(size=20)
+    band = 34
     canvas = Image.new("RGB", (width, len(strips) * (height + band)), (_BACKGROUND,) * 3)
     draw = ImageDraw.Draw(canvas)
     for index, (label, strip) in enumerate(strips):
@@ -76,17 +77,17 @@ def _as_rgb(images: Images) -> Images:
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
 
 
-def _tile(rgb: Images, columns: int) -> Images:
+def _tile(rgb: Images, columns: int, cell: int = _CELL) -> Images:
     """(N, H, W, 3) laid out in rows of `columns`, with thin gaps and unused places left blank."""
-    scale = max(1, -(-_CELL // rgb.shape[1]))
+    scale = max(1, -(-cell // rgb.shape[1]))
     cells = rgb.repeat(scale, axis=1).repeat(scale, axis=2)
     count, height, width, _ = cells.shape
     rows = -(-count // columns)
     canvas = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), _BACKGROUND, np.uint8)
-    for index, cell in enumerate(cells):
+    for index, image in enumerate(cells):
         top = _GAP + index // columns * (height + _GAP)
         left = _GAP + index % columns * (width + _GAP)
-        canvas[top : top + height, left : left + width] = cell
+        canvas[top : top + height, left : left + width] = image
     return canvas
 
 

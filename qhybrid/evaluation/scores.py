@@ -157,7 +157,6 @@ def class_scores(p_generated: Floats, p_real: Floats, data: ImageData, wanted: l
             "value": variation(),
             "interval": interval(variation),
             **common,
-            "meaning": "total variation distance between the classes of generated and of real test images",
             "generated": dict(zip(data.class_names, hit_g.sum(axis=0).astype(int).tolist(), strict=True)),
             "real": dict(zip(data.class_names, hit_r.sum(axis=0).astype(int).tolist(), strict=True)),
             "classes_present": int((hit_g[:, wanted].sum(axis=0) > 0).sum()),

@@ -34,7 +34,7 @@ def test_colour_images_keep_their_colours(tmp_path):
 def test_labelled_rows_stack_strips(tmp_path):
     one = np.full((5, 8, 8), 10, np.uint8)
     labelled_rows([("generated", one), ("training", one)], tmp_path / "rows.png")
-    assert read(tmp_path / "rows.png").shape == (2 * (72 + 30), 5 * 68 + 4, 3)
+    assert read(tmp_path / "rows.png").shape == (2 * (104 + 34), 5 * 100 + 4, 3)
     with pytest.raises(EvaluationError, match="differ in shape"):
         labelled_rows([("a", one), ("b", one[:3])], tmp_path / "bad.png")
 

@@ -1,0 +1,28 @@
+"""What each metric is called and means, in one line for people."""
+
+TITLES = {
+    "kid": "KID",
+    "fid": "FID",
+    "precision": "Precision",
+    "recall": "Recall",
+    "mean_top_probability": "Mean top probability",
+    "class_histogram": "Class imbalance",
+    "memorisation_share": "Memorisation: share",
+    "memorisation_ratio": "Memorisation: distance ratio",
+}
+
+MEANINGS = {
+    "kid": "Distance between generated and real images in the classifier's features (unbiased MMD², cubic kernel). "
+    "0 cannot be told from real; lower is better.",
+    "fid": "Fréchet distance between normal laws fitted to the features. Lower is better; it falls with more images, "
+    "so compare only at the same n.",
+    "precision": "Share of generated images that lie among the real ones. Higher is better: they look real.",
+    "recall": "Share of real images that lie among the generated ones. Higher is better: nothing is missing.",
+    "mean_top_probability": "How sure the classifier is of each generated image. Unclear images lower it.",
+    "class_histogram": "Total variation distance between the classes of generated and real images. "
+    "0: all classes as often as in reality; 1: no class in common.",
+    "memorisation_share": "Share of generated images nearer to a training image than to the nearest of as many "
+    "held-out images. About ½: learned the law; towards 1: copies of training images.",
+    "memorisation_ratio": "Median distance to the nearest training image over that to the nearest held-out image. "
+    "About 1: no copies; towards 0: copies.",
+}

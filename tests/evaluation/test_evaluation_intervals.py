@@ -1,0 +1,43 @@
+import numpy as np
+
+from qhybrid.evaluation.intervals import bootstrap_interval, subset_interval
+from qhybrid.evaluation.metrics import kernel_distance
+
+
+def test_subset_interval_of_kid_covers_the_true_value():
+    rng = np.random.default_rng(3)
+    truth = 3 * 1**2 + 3 * (2 - 1) ** 2 + (4 - 0) ** 2  # see test_kid_is_unbiased
+    hits, widths, values = 0, [], []
+    for _ in range(150):
+        x, y = rng.normal(size=(120, 1)) + 1, rng.normal(size=(80, 1))
+        value = kernel_distance(x, y)
+        low, high = subset_interval(
+            lambda i, j, x=x, y=y: kernel_distance(x[i], y[j]), value, (120, 80), fraction=0.4, subsets=60, rng=rng
+        )
+        hits += low <= truth <= high
+        widths.append(high - low)
+        values.append(value)
+    assert 0.88 <= hits / 150 <= 0.99
+    # Half of an interval is 1.96 standard errors, and the errors are those of repeated experiments.
+    assert 0.8 < np.mean(widths) / (2 * 1.96 * np.std(values)) < 1.25
+
+
+def test_subset_interval_stays_within_bounds():
+    rng = np.random.default_rng(0)
+    draws = iter(np.tile([0.0, 1.0], 20))
+    interval = subset_interval(
+        lambda i, j: next(draws), 0.9, (10, 10), fraction=0.5, subsets=40, rng=rng, bounds=(0.0, 1.0)
+    )
+    assert interval == (0.0, 1.0)
+
+
+def test_bootstrap_interval_covers_a_share():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(100):
+        sample = rng.random(200) < 0.3
+        low, high = bootstrap_interval(
+            lambda indices, sample=sample: float(sample[indices].mean()), 200, repeats=300, rng=rng
+        )
+        hits += low <= 0.3 <= high
+    assert 88 <= hits <= 100
