@@ -88,7 +88,8 @@ def diagnose(spec: CircuitSpec, draws: int = 32, seed: int = 0) -> Diagnosis:
     compiled = _compile(spec, double=False)
     jacobian = _jacobian(compiled, points)
     proven = set(range(len(names))) - compiled.influential
-    suspects = set(np.flatnonzero(np.abs(jacobian).max(axis=(0, 1), initial=0.0) < _SUSPICIOUS)) - proven
+    flat = np.flatnonzero(np.abs(jacobian).max(axis=(0, 1), initial=0.0) < _SUSPICIOUS)
+    suspects = {int(column) for column in flat} - proven
     dead = set(proven)
     if suspects:
         exact = np.abs(_jacobian(_compile(spec, double=True), points)).max(axis=(0, 1))

@@ -160,8 +160,8 @@ def _walk(circuit: QuantumCircuit, qubits: Sequence[int]) -> Iterator[_Step]:
         operation, where = instruction.operation, tuple(place[qubit] for qubit in instruction.qubits)
         if instruction.clbits or operation.name in ("reset", "measure") or hasattr(operation, "blocks"):
             raise CircuitError(
-                f"instruction `{operation.name}` on qubits {list(where)}: exact simulation takes unitary circuits; "
-                "remove it, or use AerEstimator, which runs such circuits"
+                f"instruction `{operation.name}` on qubits {list(where)}: only unitary circuits can be "
+                "differentiated; remove it, or evaluate the circuit with qiskit_aer.primitives.EstimatorV2"
             )
         yield from _steps_of(operation, where)
 

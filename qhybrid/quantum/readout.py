@@ -1,0 +1,72 @@
+"""Readout error of a noise model, folded into observables.
+
+Measuring qubit q with P(0 read | 1) = p01 and P(1 read | 0) = p10 gives, on average, (p01 - p10) I + (1 - p01 - p10) Z
+in place of Z. Strings of Z become products of these, so exact expectation values show readout error without sampling.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from qhybrid.errors import CircuitError
+from qhybrid.quantum.heisenberg import Pauli
+
+_MAX_WEIGHT = 12
+
+
+def readout_factors(noise_model: Any, num_qubits: int) -> dict[int, tuple[float, float]]:
+    """For each qubit with readout error, (offset, slope) of Z -> offset I + slope Z.
+
+    Raises:
+        CircuitError: The noise model holds a readout error on several qubits together.
+    """
+    default = noise_model._default_readout_error
+    local = noise_model._local_readout_errors
+    correlated = [qubits for qubits in local if len(qubits) > 1]
+    if correlated:
+        raise CircuitError(
+            f"the noise model's readout error on qubits {list(correlated[0])} is correlated: use shots, which sample it"
+        )
+    factors = {}
+    for qubit in range(num_qubits):
+        error = local.get((qubit,), default)
+        if error is not None:
+            probabilities = np.asarray(error.probabilities)
+            p10, p01 = float(probabilities[0, 1]), float(probabilities[1, 0])
+            factors[qubit] = (p01 - p10, 1 - p01 - p10)
+    return factors
+
+
+def fold_readout(z: int, factors: dict[int, tuple[float, float]]) -> dict[Pauli, float]:
+    """A string of Z as it is read: strings of Z with their coefficients.
+
+    Raises:
+        CircuitError: The string is so long that it would become more than 4096 strings.
+    """
+    noisy = [qubit for qubit in factors if z >> qubit & 1]
+    if len(noisy) > _MAX_WEIGHT:
+        raise CircuitError(
+            f"an observable measures {len(noisy)} qubits at once, and its readout error would need 2^{len(noisy)} "
+            f"terms: at most {_MAX_WEIGHT} qubits, or use shots"
+        )
+    clean = z & ~sum(1 << qubit for qubit in noisy)
+    terms: dict[Pauli, float] = {}
+    for choice in itertools.product((0, 1), repeat=len(noisy)):
+        mask = clean | sum(1 << qubit for qubit, kept in zip(noisy, choice, strict=True) if kept)
+        value = float(np.prod([factors[qubit][kept] for qubit, kept in zip(noisy, choice, strict=True)]))
+        if value:
+            terms[0, mask] = terms.get((0, mask), 0.0) + value
+    return terms
+
+
+def without_readout(noise_model: Any) -> Any:
+    """A copy of a noise model that reads out perfectly."""
+    import copy
+
+    clean = copy.deepcopy(noise_model)
+    clean._default_readout_error = None
+    clean._local_readout_errors = {}
+    return clean
