@@ -1,0 +1,50 @@
+"""A trained circuit on an IBM device: transpile, plan, submit, fetch, infer.
+
+Takes a checkpoint of `qhybrid` and gives back tensors and files in the run directory; `qhybrid` knows nothing of it.
+The names below are imported when first used, so that `import hardware` costs nothing.
+
+    backends       backends by name; the only builder of a `QiskitRuntimeService`
+    transpilation  spec -> ISA circuit, layout and report; the part of a device that is simulated locally
+    planning       jobs, executions and seconds before anything is sent; the budget; which steps use the device
+    execution      the only door to Runtime's primitives
+    jobs           each job's line in jobs.jsonl, its tags, its stored result
+    evaluator      expectation values of one denoising step from jobs: found again, sent, checked, stored
+    reverse        reverse diffusion that can stop before any step and go on
+    sensitivity    which denoising steps depend on the bottleneck
+    inference      a run directory's way from plan to images
+    compare        exact, noisy simulation and device on the angles of a run
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hardware.backends import open_backend
+    from hardware.inference import fetch, infer, plan, submit
+    from hardware.transpilation import transpile
+
+# No module carries a function's name: importing `hardware.plan` as a module would replace the function on the package.
+_HOMES = {
+    "fetch": "inference",
+    "infer": "inference",
+    "open_backend": "backends",
+    "plan": "inference",
+    "submit": "inference",
+    "transpile": "transpilation",
+}
+
+__all__ = ["fetch", "infer", "open_backend", "plan", "submit", "transpile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,195 @@
+"""Backends by name: an ideal simulator, local copies of IBM devices, IBM devices.
+
+This is the only module that builds a `QiskitRuntimeService`. Accounts come from Qiskit's saved accounts or from the
+environment (`QISKIT_IBM_TOKEN`, ...); a token is never an argument, and never part of a message.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from qiskit.providers import BackendV2
+
+from hardware.errors import BackendError
+from qhybrid.errors import CircuitError
+from qhybrid.quantum.devices import snapshot, snapshot_names
+
+IDEAL = "aer"
+_SNAPSHOT_PREFIX = "fake_"
+_DEFAULT_REP_DELAY = 250e-6
+_SAVE_ACCOUNT = "QiskitRuntimeService.save_account(token=..., instance=...) in Python, or QISKIT_IBM_TOKEN"
+
+
+def open_backend(name: str) -> BackendV2:
+    """A backend by name.
+
+    Args:
+        name: `aer` (ideal simulator), a local copy of a device (`fake_torino`, `fake_manila`, ...), or an IBM device
+            (`ibm_torino`, ...) that the saved account or the environment's gives access to.
+
+    Raises:
+        BackendError: There is no such backend, or no account for an IBM device.
+    """
+    if name == IDEAL:
+        from qiskit_aer import AerSimulator
+
+        return AerSimulator()
+    if name.startswith(_SNAPSHOT_PREFIX):
+        try:
+            return snapshot(name)
+        except CircuitError as error:
+            raise BackendError(f"unknown backend `{name}`: {error}") from None
+    return _open_ibm_backend(name)
+
+
+def is_local(backend: BackendV2) -> bool:
+    """Whether jobs are simulated in this process, at no cost."""
+    from qiskit_ibm_runtime import IBMBackend
+
+    return not isinstance(backend, IBMBackend)
+
+
+def device_name(backend: BackendV2) -> str:
+    """The real device that a backend stands for: `ibm_torino` for `fake_torino`."""
+    name = str(backend.name)
+    return f"ibm_{name.removeprefix(_SNAPSHOT_PREFIX)}" if name.startswith(_SNAPSHOT_PREFIX) else name
+
+
+def rep_delay(backend: BackendV2) -> float:
+    """Seconds between two executions: the device's own default, or 250 us where it states none."""
+    return float(getattr(backend, "default_rep_delay", None) or _DEFAULT_REP_DELAY)
+
+
+def calibration_date(backend: BackendV2) -> str | None:
+    """When the device was calibrated, ISO 8601; `None` for a simulator."""
+    properties = getattr(backend, "properties", None)
+    known = properties() if properties is not None else None
+    date = getattr(known, "last_update_date", None)
+    return date.isoformat() if isinstance(date, datetime) else None
+
+
+@dataclass(frozen=True)
+class BackendRow:
+    """A line of `qhybrid hardware backends`.
+
+    Attributes:
+        name: For `open_backend`.
+        qubits: Their number.
+        basis: Native gates.
+        two_qubit_error: Median over the couplings; `None` where unknown.
+        readout_error: Median over the qubits; `None` where unknown.
+        calibrated: ISO 8601 date.
+        queue: Pending jobs; `None` for a local backend.
+    """
+
+    name: str
+    qubits: int
+    basis: tuple[str, ...]
+    two_qubit_error: float | None
+    readout_error: float | None
+    calibrated: str | None
+    queue: int | None
+
+
+def describe_backend(name: str, backend: BackendV2) -> BackendRow:
+    """Size, basis, median errors and queue of a backend that `open_backend(name)` gave."""
+    target = backend.target
+    gates = [gate for gate in sorted(target.operation_names) if gate in _GATES]
+    pairs = [gate for gate in gates if gate in _TWO_QUBIT_GATES]
+    return BackendRow(
+        name=name,
+        qubits=int(backend.num_qubits),
+        basis=tuple(gates),
+        two_qubit_error=_median_error(target, pairs),
+        readout_error=_median_error(target, ["measure"]),
+        calibrated=calibration_date(backend),
+        queue=None if is_local(backend) else int(backend.status().pending_jobs),
+    )
+
+
+def local_names() -> list[str]:
+    """Backends that need no account."""
+    return [IDEAL, *snapshot_names()]
+
+
+def ibm_backends() -> list[BackendV2]:
+    """Devices that the account offers.
+
+    Raises:
+        BackendError: There is no account, or the service cannot be reached.
+    """
+    service = _service("IBM devices")
+    try:
+        found: list[BackendV2] = service.backends()
+    except _service_errors() as error:
+        raise BackendError(f"the account's devices cannot be listed: {_one_line(error)}") from None
+    return found
+
+
+_TWO_QUBIT_GATES = frozenset({"cx", "cz", "ecr", "rzz"})
+_GATES = _TWO_QUBIT_GATES | {"id", "rx", "rz", "sx", "u1", "u2", "u3", "x"}
+
+
+def _median_error(target: Any, names: list[str]) -> float | None:
+    errors = [
+        properties.error
+        for name in names
+        for properties in (target.get(name, None) or {}).values()
+        if properties is not None and properties.error is not None
+    ]
+    return statistics.median(errors) if errors else None
+
+
+def _open_ibm_backend(name: str) -> BackendV2:
+    from qiskit.providers.exceptions import QiskitBackendNotFoundError
+
+    service = _service(f"backend `{name}`")
+    try:
+        return service.backend(name)
+    except QiskitBackendNotFoundError:
+        raise BackendError(
+            f"unknown backend `{name}`: the account does not offer it (see `qhybrid hardware backends`); "
+            f"local copies are called `{_SNAPSHOT_PREFIX}...`"
+        ) from None
+    except _service_errors() as error:
+        raise BackendError(f"backend `{name}` cannot be opened: {_one_line(error)}") from None
+
+
+def _service(wanted: str) -> Any:
+    from qiskit_ibm_runtime import QiskitRuntimeService
+    from qiskit_ibm_runtime.accounts import AccountNotFoundError
+
+    try:
+        return QiskitRuntimeService()
+    except AccountNotFoundError:
+        raise BackendError(
+            f"{wanted}: no IBM Quantum account is saved; save one once with {_SAVE_ACCOUNT} in the environment, "
+            f"or choose a local backend: {IDEAL}, {_SNAPSHOT_PREFIX}manila, {_SNAPSHOT_PREFIX}torino, ..."
+        ) from None
+    except _service_errors() as error:
+        raise BackendError(f"{wanted}: the IBM Quantum account cannot be used: {_one_line(error)}") from None
+
+
+def _service_errors() -> tuple[type[Exception], ...]:
+    """What the client raises when the account, the service or the network is at fault."""
+    import requests
+    from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
+    from qiskit.exceptions import QiskitError
+
+    return (QiskitError, ApiException, requests.RequestException, ValueError, OSError)
+
+
+def _one_line(error: Exception) -> str:
+    """The client's message on one line, without the account's tokens."""
+    from qiskit_ibm_runtime import QiskitRuntimeService
+
+    text = " ".join(str(error).split())
+    secrets = [os.environ.get("QISKIT_IBM_TOKEN", "")]
+    secrets += [str(account.get("token", "")) for account in QiskitRuntimeService.saved_accounts().values()]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text

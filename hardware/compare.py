@@ -1,0 +1,163 @@
+"""Exact simulation, noisy simulation and device, on the very angles of a run.
+
+Three sets of expectation values of the same circuit: without noise; with the noise model of the device's calibration,
+evolved exactly as a density matrix (readout errors included), so without shots; and from the device. Where the noise
+model is the whole truth, (device - noisy) / standard error is standard normal; (device - exact) shows what noise costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.arrays import read_arrays
+from hardware.errors import HardwareError
+from hardware.figures import draw_comparison
+from hardware.jobs import JobLog, read_result
+from hardware.reverse import circuit_weights
+from hardware.workload import Workload
+from qhybrid.quantum.devices import noise_model
+from qhybrid.rundir import write_json
+
+Array = NDArray[np.float64]
+
+# Density matrix entries times parameter sets that the noisy simulation takes on (a few seconds), and its largest size.
+_NOISY_WORK = 4**11
+_NOISY_QUBITS = 12
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results of a run so far, one row per image and denoising step.
+
+    Attributes:
+        steps: Denoising step of each row, `(R,)`.
+        angles: `(R, n_in)` radians.
+        values: Device's expectation values `(R, n_out)`.
+        errors: Their stated standard errors `(R, n_out)`.
+    """
+
+    steps: NDArray[np.int64]
+    angles: Array
+    values: Array
+    errors: Array
+
+
+def load_results(workload: Workload) -> Results:
+    """Read the results of a run's jobs.
+
+    Raises:
+        HardwareError: There is none yet.
+    """
+    folder = workload.run.hardware
+    rows = JobLog(folder / "jobs.jsonl").results(workload.plan.key)
+    if not rows:
+        raise HardwareError(f"`{folder}` has no result of a device yet: run `qhybrid hardware infer` or `submit` first")
+    files = [read_result(folder / "results" / row["file"]) for row in rows]
+    return Results(
+        steps=np.concatenate(
+            [np.full(len(file["angles"]), row["step"]) for row, file in zip(rows, files, strict=True)]
+        ),
+        angles=np.concatenate([file["angles"] for file in files]),
+        values=np.concatenate([file["values"] for file in files]),
+        errors=np.concatenate([file["errors"] for file in files]),
+    )
+
+
+def compare(workload: Workload) -> dict[str, Any]:
+    """Compare, and write comparison.json and comparison.png.
+
+    Returns:
+        Content of comparison.json: `standard_error` and, for each pair of sources, `n`, `rms`, `bias` (mean
+        difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest).
+
+    Raises:
+        HardwareError: There is no result yet.
+    """
+    results = load_results(workload)
+    exact = workload.process.exact.values(results.angles)
+    chosen = _noisy_rows(len(results.angles), workload)
+    noisy = noisy_values(workload, results.angles[chosen]) if len(chosen) else np.empty((0, exact.shape[1]))
+    # A standard error of 0 (all shots agree) would make any difference infinitely significant.
+    errors = np.maximum(results.errors, 1.0 / workload.plan.shots)
+    comparison = {
+        "backend": workload.plan.backend,
+        "level": workload.plan.level,
+        "shots": workload.plan.shots,
+        "parameter_sets": len(results.angles),
+        "outputs": exact.shape[1],
+        "standard_error": _rms(results.errors[np.isfinite(results.errors)]),
+        "device_against_exact": difference(results.values, exact, errors),
+        "noisy_against_exact": difference(noisy, exact[chosen]) if len(chosen) else None,
+        "device_against_noisy": difference(results.values[chosen], noisy, errors[chosen]) if len(chosen) else None,
+        "by_step": [
+            {"step": int(step), **difference(results.values[here], exact[here], errors[here])}
+            for step in np.unique(results.steps)
+            for here in [results.steps == step]
+        ],
+        "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
+        "images": _image_difference(workload),
+    }
+    write_json(workload.run.hardware / "comparison.json", comparison)
+    draw_comparison(exact, results.values, chosen, noisy, comparison, workload.run.hardware / "comparison.png")
+    return comparison
+
+
+def difference(a: Array, b: Array, errors: Array | None = None) -> dict[str, Any]:
+    """How `a` differs from `b`, both `(R, n_out)`.
+
+    Args:
+        a: Values with the standard errors `errors`, if those are given.
+        b: Values taken as free of error.
+        errors: `(R, n_out)`, positive; NaN where unknown, which leaves the value out of `z`.
+    """
+    found: dict[str, Any] = {"n": int(a.size), "rms": _rms(a - b), "bias": float(np.mean(a - b))}
+    if errors is not None:
+        known = np.isfinite(errors)
+        z = (a - b)[known] / errors[known]
+        found["z"] = {
+            "mean": float(z.mean()),
+            "rms": _rms(z),
+            "beyond_2": float(np.mean(np.abs(z) > 2)),
+            "largest": float(np.abs(z).max()),
+        }
+    return found
+
+
+def noisy_values(workload: Workload, angles: Array) -> Array:
+    """Expectation values `(R, n_out)` under the noise model of the device, without shots."""
+    backend = workload.device.backend
+    if backend.coupling_map is None:
+        return workload.process.exact.values(angles)
+    from qhybrid.quantum.aer import AerEstimator
+
+    gate = workload.process.gate
+    program = workload.transpiled.local_program(gate.spec, circuit_weights(gate), backend)
+    estimator = AerEstimator(noise_model=noise_model(program.backend))
+    result = estimator.run([program.pub(angles)]).result()
+    return np.asarray(result[0].data.evs, dtype=np.float64).T
+
+
+def _noisy_rows(rows: int, workload: Workload) -> NDArray[np.intp]:
+    """Rows that the noisy simulation covers: all of a small circuit, evenly spread ones of a large one."""
+    qubits = len(workload.transpiled.used_qubits())
+    if qubits > _NOISY_QUBITS:
+        return np.empty(0, dtype=np.intp)
+    count = min(rows, max(1, _NOISY_WORK // 4**qubits))
+    return np.unique(np.linspace(0, rows - 1, count).round().astype(np.intp))
+
+
+def _image_difference(workload: Workload) -> dict[str, float] | None:
+    """Root mean square difference between the device's images and exact simulation's, in grey levels from 0 to 1."""
+    if not workload.images_file.exists():
+        return None
+    stored = read_arrays(workload.images_file, ("images", "exact"))
+    device, exact = (stored[name].astype(np.float64) for name in ("images", "exact"))
+    return {"n": len(device), "rms": _rms((device - exact) / 255)}
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -1,0 +1,23 @@
+"""Errors of the road to a device; like every `QHybridError`, one clear line and exit code 2."""
+
+from qhybrid.errors import QHybridError
+
+
+class HardwareError(QHybridError):
+    """Root of this package's errors: something asked of a device that it cannot or must not do."""
+
+
+class BackendError(HardwareError):
+    """A backend that does not exist, or that no account gives access to."""
+
+
+class BudgetError(HardwareError, ValueError):
+    """A plan that takes more device time than allowed."""
+
+
+class JobError(HardwareError):
+    """A job that failed, was cancelled, or whose result is not what was asked for."""
+
+
+class JobPendingError(JobError):
+    """A job that was sent and has no result yet: come back later with `fetch`."""

@@ -1,0 +1,228 @@
+"""A run directory's way to a device: plan, submit, fetch, infer.
+
+    plan    transpiles, prices, writes plan.json, isa.qpy, transpiled.json, layout.png; sends nothing
+    submit  sends the jobs of the next denoising step that uses the device, and ends
+    fetch   takes the results that are there, goes on with the U-Net at home up to the next such step; sends nothing
+    infer   all of it: sends, waits, goes on, until the images are done and compared
+
+All of them find the run's state in `hardware/` (plan.json, state.npz, jobs.jsonl, results/), so each can follow any
+other, in another process or on another machine. A denoising step is repeatable: its angles are stored before its jobs
+are sent, jobs are named by their content, results are stored before they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardware.compare import compare
+from hardware.errors import HardwareError, JobPendingError
+from hardware.evaluator import Allowance, DeviceEvaluator, NotSentError
+from hardware.execution import job_status, require_mode, retrieve_job
+from hardware.jobs import JobLog
+from hardware.planning import Plan
+from hardware.reverse import ReverseState
+from hardware.workload import Workload, load_workload, plan_workload, save_plan
+from qhybrid.config import HardwareConfig
+from qhybrid.progress import progress
+from qhybrid.rundir import RunDirectory
+
+Echo = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far a run has come.
+
+    Attributes:
+        finished: Whether the images are done.
+        step: The next denoising step.
+        steps: All of them.
+        message: One line for people.
+    """
+
+    finished: bool
+    step: int
+    steps: int
+    message: str
+
+
+def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
+    """Say what a run on a device will take, and write it down; nothing is sent.
+
+    Args:
+        run: Run directory with a checkpoint that has a circuit.
+        config: Backend, images, steps, shots, ...
+
+    Raises:
+        HardwareError: Unknown backend, circuit that does not fit, plan over the budget, ...
+    """
+    workload = plan_workload(_open(run), config)
+    save_plan(workload)
+    return workload.plan
+
+
+def submit(run: RunDirectory | str | Path, config: HardwareConfig, *, yes: bool = False) -> Advance:
+    """Send the jobs of the next denoising step that uses the device; nothing is waited for.
+
+    A local device computes them at once, since a local job ends with its process.
+
+    Args:
+        run: Run directory.
+        config: As for `plan`; a run begun with other options is refused.
+        yes: Needed to send to a real device.
+
+    Raises:
+        HardwareError: As for `plan`; or `yes` is missing.
+    """
+    directory = _open(run)
+    workload = load_workload(directory, config) or plan_workload(directory, config)
+    _require_yes(workload, yes)
+    save_plan(workload)
+    return _advance(workload, Allowance(new_steps=1, wait=False))
+
+
+def fetch(run: RunDirectory | str | Path) -> Advance:
+    """Take the results that are there and go on up to the next step that needs the device; nothing is sent.
+
+    Raises:
+        HardwareError: Nothing was planned in this run directory; a job failed.
+    """
+    return _advance(_planned(_open(run)), Allowance(new_steps=0, wait=False))
+
+
+def infer(
+    run: RunDirectory | str | Path,
+    config: HardwareConfig,
+    *,
+    yes: bool = False,
+    resume: bool = False,
+    echo: Echo = lambda line: None,
+) -> dict[str, Any]:
+    """Plan, submit and fetch in one: images with the bottleneck on a device, and the comparison with exact simulation.
+
+    Args:
+        run: Run directory.
+        config: As for `plan`.
+        yes: Needed to send to a real device.
+        resume: Go on with an interrupted run, with the same images as without the interruption.
+        echo: Called with lines that tell what goes on.
+
+    Returns:
+        Content of comparison.json.
+
+    Raises:
+        HardwareError: As for `plan`; or a job failed.
+    """
+    directory = _open(run)
+    workload = (load_workload(directory, config) if resume else None) or plan_workload(directory, config)
+    echo(f"hardware plan: {workload.plan.summary()}")
+    if workload.crop_note:
+        echo(workload.crop_note)
+    _require_yes(workload, yes)
+    save_plan(workload)
+    if not resume:
+        workload.state_file.unlink(missing_ok=True)
+    _advance(workload, Allowance(new_steps=None, wait=True))
+    comparison = compare(workload)
+    echo(comparison_line(comparison))
+    return comparison
+
+
+def compare_run(run: RunDirectory | str | Path) -> dict[str, Any]:
+    """Compare exact simulation, noisy simulation and device on the results of a run so far; see `compare`.
+
+    Raises:
+        HardwareError: Nothing was planned, or there is no result yet.
+    """
+    return compare(_planned(_open(run)))
+
+
+def status(run: RunDirectory | str | Path) -> dict[str, Any]:
+    """Where a run stands: the plan, the next denoising step, each job and its state at the service.
+
+    Raises:
+        HardwareError: Nothing was planned in this run directory.
+    """
+    workload = _planned(_open(run))
+    state = ReverseState.load(workload.state_file, workload.plan.key)
+    log = JobLog(workload.run.hardware / "jobs.jsonl")
+    jobs: dict[str, dict[str, Any]] = {}
+    for row in log.rows():
+        if row.get("plan") == workload.plan.key and "job" in row:
+            known = jobs.setdefault(row["job"], {"job": row["job"], "step": row["step"], "part": row["part"]})
+            known["state"] = row["event"]
+    for job_id, known in jobs.items():
+        if known["state"] == "submitted":
+            job = retrieve_job(workload.device.backend, job_id)
+            known["state"] = job_status(job).lower() if job is not None else "ended with its process"
+    done = state.step if state is not None else 0
+    return {
+        "backend": workload.plan.backend,
+        "finished": done == workload.plan.steps,
+        "step": done,
+        "steps": workload.plan.steps,
+        "qpu_steps": list(workload.plan.qpu_steps),
+        "jobs": list(jobs.values()),
+    }
+
+
+def comparison_line(comparison: dict[str, Any]) -> str:
+    """The comparison in one line."""
+    exact, noisy = comparison["device_against_exact"], comparison["device_against_noisy"]
+    return (
+        f"device against exact simulation: RMS {exact['rms']:.3f}, bias {exact['bias']:+.3f}; "
+        f"against noisy simulation: RMS {noisy['rms']:.3f} at a stated standard error of "
+        f"{comparison['standard_error']:.3f}"
+    )
+
+
+def _open(run: RunDirectory | str | Path) -> RunDirectory:
+    return RunDirectory.open(run.path if isinstance(run, RunDirectory) else run)
+
+
+def _planned(run: RunDirectory) -> Workload:
+    workload = load_workload(run)
+    if workload is None:
+        raise HardwareError(f"`{run.path}` has no hardware plan: run `qhybrid hardware plan` or `infer` first")
+    return workload
+
+
+def _require_yes(workload: Workload, yes: bool) -> None:
+    if workload.local:
+        return
+    if not yes:
+        raise HardwareError(
+            f"`{workload.plan.backend}` is a real device: add --yes to send {workload.plan.jobs} jobs of "
+            f"{workload.plan.seconds:.0f} s in all"
+        )
+    require_mode(workload.device.backend, workload.plan.mode)
+
+
+def _advance(workload: Workload, allowance: Allowance) -> Advance:
+    """Run the reverse process as far as the allowance goes."""
+    plan, process = workload.plan, workload.process
+    latest = ReverseState.load(workload.state_file, plan.key) or process.start()
+
+    def save(state: ReverseState) -> None:
+        nonlocal latest
+        if state.step > latest.step:
+            bar(1)
+        latest = state
+        state.save(workload.state_file, plan.key)
+
+    evaluator = DeviceEvaluator(workload.run, plan, workload.device, workload.executed, allowance)
+    message = ""
+    with evaluator, progress("hardware", plan.steps, done=latest.step) as bar:
+        try:
+            process.run(latest, evaluator, plan.qpu_steps, save)
+        except (JobPendingError, NotSentError) as stop:
+            message = str(stop)
+    finished = latest.step == plan.steps
+    if finished:
+        workload.save_images(torch.from_numpy(latest.images))
+    return Advance(finished, latest.step, plan.steps, message or f"all {plan.steps} denoising steps are done")

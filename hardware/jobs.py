@@ -1,0 +1,183 @@
+"""Each job's line in `jobs.jsonl`, the tags by which the service finds it, and its stored result.
+
+A job is named by its content: step, ISA circuit with its weights, observables, angles, level, shots and backend.
+So a job that was sent is found again, by its line or, if the last write was lost, by its tags at the service, and never
+sent twice; a result that was stored is used again. Lines are only ever added:
+
+    {"event": "submitted", "job": id, "content": hash, "plan": key, "step": 3, "part": 0, "tags": [...], ...}
+    {"event": "done" | "failed", "job": id, "content": hash, ...}
+    {"event": "reused", "content": hash, ...}      a stored result took the place of a job
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.arrays import read_arrays
+from hardware.errors import HardwareError
+from hardware.execution import Expectations
+from hardware.transpilation import Program
+from qhybrid.quantum.spec import circuit_fingerprint
+from qhybrid.rundir import RunDirectory, atomic_path, read_jsonl
+
+PRODUCT_TAG = "qhybrid"
+_TAG_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job is to do.
+
+    Attributes:
+        step: Denoising step.
+        part: Number of the job within its step.
+        angles: `(B, n_in)`, radians.
+        content: SHA-256 (hex) of everything that decides the result but for chance.
+        seed: Of the local simulation.
+    """
+
+    step: int
+    part: int
+    angles: NDArray[np.float64]
+    content: str
+    seed: int
+
+
+def make_work(program: Program, step: int, part: int, angles: NDArray[np.float64], settings: dict[str, Any]) -> Work:
+    """Name a job by its content.
+
+    Args:
+        program: On the whole device.
+        step: Denoising step.
+        part: Number of the job within its step.
+        angles: `(B, n_in)`.
+        settings: JSON-able: backend, level, shots and, for a local simulation, its seed.
+    """
+    values = np.ascontiguousarray(angles, dtype=np.float64)
+    content = {
+        "step": step,
+        "part": part,
+        "circuit": circuit_fingerprint(program.circuit),
+        "observables": [[(label, str(value)) for label, value in item.to_list()] for item in program.observables],
+        "inputs": program.inputs,
+        "angles": hashlib.sha256(values.tobytes()).hexdigest(),
+        **settings,
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Work(step, part, values, digest, seed=int(digest[:7], 16))
+
+
+def run_id(run: RunDirectory) -> str:
+    """Twelve hex digits that name a run wherever its directory is copied to."""
+    content = b"".join(path.read_bytes() for path in (run.config_file, run.meta_file) if path.exists())
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def job_tags(run: RunDirectory, work: Work) -> list[str]:
+    """Tags of a job at the service: product, run, step, content."""
+    return [PRODUCT_TAG, f"run:{run_id(run)}", f"step:{work.step}", f"content:{work.content[:_TAG_LENGTH]}"]
+
+
+class JobLog:
+    """`jobs.jsonl`: appended, flushed to disk, never rewritten."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Add a line and force it to the disk, so that it outlives a crash of the next moment."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        row = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **fields}
+        with self.path.open("ab+") as file:
+            self._drop_partial_line(file)
+            file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All complete lines."""
+        return read_jsonl(self.path)
+
+    def open_job(self, content: str) -> str | None:
+        """Id of the job with this content that was sent and neither done nor failed since."""
+        latest = None
+        for row in self.rows():
+            if row.get("content") == content:
+                latest = row["job"] if row["event"] == "submitted" else None
+        return latest
+
+    def results(self, plan: str) -> list[dict[str, Any]]:
+        """The last `done` or `reused` line of each step and part of a plan, in their order."""
+        found = {
+            (row["step"], row["part"]): row
+            for row in self.rows()
+            if row["event"] in ("done", "reused") and row.get("plan") == plan
+        }
+        return [found[key] for key in sorted(found)]
+
+    @staticmethod
+    def _drop_partial_line(file: Any) -> None:
+        # A crash while writing leaves half a line; a line glued to it would be lost with it.
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(0)
+            content = file.read()
+            if not content.endswith(b"\n"):
+                file.truncate(content.rfind(b"\n") + 1)
+
+
+class ResultStore:
+    """Results of jobs as npz files, named by step and content."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, work: Work) -> Path:
+        """File of a job's result."""
+        return self.folder / f"step-{work.step:03d}-{work.part}-{work.content[:_TAG_LENGTH]}.npz"
+
+    def save(self, work: Work, result: Expectations, provenance: dict[str, Any]) -> Path:
+        """Write angles, values, standard errors and where they come from."""
+        path = self.path(work)
+        with atomic_path(path) as temporary:
+            np.savez(
+                temporary,
+                angles=work.angles,
+                values=result.values,
+                errors=result.errors,
+                content=np.array(work.content),
+                provenance=np.array(json.dumps(provenance)),
+            )
+        return path
+
+    def load(self, work: Work) -> Expectations | None:
+        """A stored result, or `None`.
+
+        Raises:
+            HardwareError: The file is damaged or belongs to other angles.
+        """
+        path = self.path(work)
+        if not path.exists():
+            return None
+        stored = read_result(path)
+        if str(stored["content"]) != work.content or not np.array_equal(stored["angles"], work.angles):
+            raise HardwareError(f"`{path}` holds the result of another job: remove it")
+        return Expectations(stored["values"], stored["errors"])
+
+
+def read_result(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of a result file: `angles` (B, n_in), `values` and `errors` (B, n_out), `content`, `provenance` (JSON).
+
+    Raises:
+        HardwareError: Not such a file.
+    """
+    return read_arrays(path, ("angles", "values", "errors", "content", "provenance"))

@@ -1,0 +1,275 @@
+"""What a run will cost, before anything is sent: jobs, executions, seconds, and the denoising steps that are worth it.
+
+Costs are those of the real device, also where the run is only simulated on its local copy, so that a rehearsal shows
+the bill. Seconds are 2 per job + (repetition delay + circuit length) x executions; in a session, which is billed by
+wall clock, the classical network's time between two jobs is added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from hardware.backends import device_name
+from hardware.errors import BudgetError, HardwareError
+from hardware.execution import Mode, Prepared, estimator_options, prepared
+from hardware.transpilation import Program
+from qhybrid.config import HardwareConfig
+
+OPEN_PLAN_SECONDS = 600.0
+MAX_EXECUTIONS_PER_JOB = 10_000_000
+MAX_SECONDS_PER_JOB = 3 * 3600.0
+# 1,600 parameter sets in one request have timed out.
+MAX_PARAMETER_SETS_PER_JOB = 1000
+# `auto` stops adding steps once these carry so much of the output's dependence on the bottleneck.
+SENSITIVITY_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One denoising step on the device.
+
+    Attributes:
+        jobs: Jobs that its images are split into.
+        executions: Circuit executions of all of them.
+        seconds: Device time.
+        parameter_bytes: Of the largest request.
+    """
+
+    jobs: int
+    executions: int
+    seconds: float
+    parameter_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The bill of a run; `to_dict` is `plan.json`.
+
+    Attributes:
+        backend: As asked for.
+        device: The real device that the costs hold for.
+        mode: `job`, `batch` or `session`.
+        jobs: Jobs in all.
+        shots: Per parameter set.
+        executions: Circuit executions in all.
+        seconds: Estimated device time.
+        budget_seconds: Limit, if any.
+        images: Images of the run.
+        steps: Denoising steps.
+        qpu_steps: Those with the bottleneck on the device.
+        level: Resilience level.
+        jobs_per_step: Jobs of one such step.
+        parameter_bytes: Parameter values of the largest request.
+        open_plan_share: Part of the Open plan's 600 s per 28 days.
+        sensitivity: Per step, the output's dependence on the bottleneck; `None` where it was not needed.
+        config: What was asked for.
+        key: Names the run that the plan is for: model, circuit, layout, options but for mode and budget.
+    """
+
+    backend: str
+    device: str
+    mode: Mode
+    jobs: int
+    shots: int
+    executions: int
+    seconds: float
+    budget_seconds: float | None
+    images: int
+    steps: int
+    qpu_steps: tuple[int, ...]
+    level: int
+    jobs_per_step: int
+    parameter_bytes: int
+    open_plan_share: float
+    sensitivity: tuple[float, ...] | None
+    config: dict[str, Any]
+    key: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able content of `plan.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Plan:
+        """The inverse of `to_dict`.
+
+        Raises:
+            HardwareError: Written by another version.
+        """
+        listed: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        try:
+            return cls(**listed)
+        except TypeError as error:
+            raise HardwareError(f"plan.json does not fit this version ({error}): plan again") from None
+
+    def summary(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.jobs} jobs, {self.executions:,} executions, {self.seconds:.0f} s on {self.device} "
+            f"({self.open_plan_share:.0%} of an Open plan's {OPEN_PLAN_SECONDS:.0f} s per 28 days); "
+            f"denoising steps on the device: {', '.join(map(str, self.qpu_steps))} of 0 to {self.steps - 1}"
+        )
+
+
+def make_plan(
+    program: Program,
+    config: HardwareConfig,
+    *,
+    sensitivity: Callable[[], Sequence[float]],
+    identity: str,
+    unet_seconds: float = 0.0,
+) -> Plan:
+    """Plan a reverse diffusion; pure, no network.
+
+    Args:
+        program: The trained circuit on the whole device.
+        config: Images, steps, shots, level, mode, budget.
+        sensitivity: Called if `qpu_steps` is `auto`: one number per denoising step.
+        identity: Content hash of model, circuit and layout.
+        unet_seconds: Time of the classical network per step; counts in a session.
+
+    Raises:
+        BudgetError: The plan, or with `auto` even a single step, takes more than the budget.
+        HardwareError: `qpu_steps` names a step that does not exist, or a job cannot be split far enough.
+    """
+    cost = step_cost(program, config)
+    mode = resolve_mode(config.mode, cost.jobs)
+    seconds_per_step = cost.seconds + (unet_seconds if mode == "session" else 0.0)
+    measured = tuple(float(value) for value in sensitivity()) if config.qpu_steps == "auto" else None
+    chosen = choose_steps(config, seconds_per_step, measured, str(program.backend.name))
+    plan = Plan(
+        backend=config.backend,
+        device=device_name(program.backend),
+        mode=mode,
+        jobs=cost.jobs * len(chosen),
+        shots=config.shots,
+        executions=cost.executions * len(chosen),
+        seconds=seconds_per_step * len(chosen),
+        budget_seconds=config.budget_seconds,
+        images=config.images,
+        steps=config.steps,
+        qpu_steps=chosen,
+        level=config.level,
+        jobs_per_step=cost.jobs,
+        parameter_bytes=cost.parameter_bytes,
+        open_plan_share=seconds_per_step * len(chosen) / OPEN_PLAN_SECONDS,
+        sensitivity=measured,
+        config=config.model_dump(),
+        key=plan_key(identity, config, chosen),
+    )
+    check_budget(plan)
+    return plan
+
+
+def check_budget(plan: Plan) -> None:
+    """Refuse a plan over its budget.
+
+    Raises:
+        BudgetError: Names both numbers.
+    """
+    if plan.budget_seconds is not None and plan.seconds > plan.budget_seconds:
+        raise BudgetError(_too_small(plan.budget_seconds, plan.seconds, f"the plan ({plan.jobs} jobs)", plan.backend))
+
+
+def step_cost(program: Program, config: HardwareConfig) -> StepCost:
+    """Cost of one denoising step, its images split into jobs at the service's limits.
+
+    Raises:
+        HardwareError: A single image is over the limits.
+    """
+    options = estimator_options(config.level, config.shots)
+    jobs = math.ceil(config.images / MAX_PARAMETER_SETS_PER_JOB)
+    while True:
+        largest = _prepared(program, math.ceil(config.images / jobs), options)
+        excess = max(largest.executions / MAX_EXECUTIONS_PER_JOB, largest.seconds / MAX_SECONDS_PER_JOB)
+        if excess <= 1:
+            break
+        if jobs == config.images:
+            raise HardwareError(
+                f"one image takes {largest.executions:,} executions and {largest.seconds:.0f} s, a job at most "
+                f"{MAX_EXECUTIONS_PER_JOB:,} and {MAX_SECONDS_PER_JOB:.0f} s: take fewer shots"
+            )
+        jobs = min(config.images, max(jobs + 1, math.ceil(jobs * excess)))
+    sizes = part_sizes(config.images, jobs)
+    by_size = {size: _prepared(program, size, options) for size in set(sizes)}
+    return StepCost(
+        jobs=jobs,
+        executions=sum(by_size[size].executions for size in sizes),
+        seconds=sum(by_size[size].seconds for size in sizes),
+        parameter_bytes=largest.parameter_bytes,
+    )
+
+
+def part_sizes(images: int, jobs: int) -> list[int]:
+    """Images per job, as equal as possible, larger ones first."""
+    return [images // jobs + (index < images % jobs) for index in range(jobs)]
+
+
+def resolve_mode(mode: str, jobs_per_step: int) -> Mode:
+    """What `auto` means.
+
+    Jobs of one step are independent, so several go together in a batch; those of successive steps are not. A session
+    would save the queue between steps but bills the time of the network at home, and an Open plan has none: it is
+    taken only when asked for by name.
+    """
+    if mode == "auto":
+        return "batch" if jobs_per_step > 1 else "job"
+    if mode in ("job", "batch", "session"):
+        return mode  # type: ignore[return-value]
+    raise HardwareError(f"mode `{mode}` is unknown: choose auto, job, batch or session")
+
+
+def choose_steps(
+    config: HardwareConfig, seconds_per_step: float, sensitivity: Sequence[float] | None, backend: str
+) -> tuple[int, ...]:
+    """Denoising steps that use the device, in order.
+
+    `auto` takes the steps with the largest sensitivity until they carry 90 % of it, as far as the budget goes.
+
+    Raises:
+        HardwareError: A step in the list does not exist.
+        BudgetError: With `auto`, no step fits into the budget.
+    """
+    if config.qpu_steps == "all":
+        return tuple(range(config.steps))
+    if not isinstance(config.qpu_steps, str):
+        foreign = [step for step in config.qpu_steps if not 0 <= step < config.steps]
+        if foreign or not config.qpu_steps:
+            raise HardwareError(f"qpu_steps {config.qpu_steps}: name at least one of the steps 0 to {config.steps - 1}")
+        return tuple(sorted(set(config.qpu_steps)))
+    weights = np.asarray(sensitivity, dtype=np.float64)
+    affordable = config.steps
+    if config.budget_seconds is not None:
+        affordable = int(config.budget_seconds / seconds_per_step + 1e-9)
+        if affordable < 1:
+            raise BudgetError(_too_small(config.budget_seconds, seconds_per_step, "a single denoising step", backend))
+    order = np.argsort(-weights, kind="stable")
+    carried = np.cumsum(weights[order])
+    enough = int(np.searchsorted(carried, SENSITIVITY_SHARE * carried[-1])) + 1
+    return tuple(sorted(int(step) for step in order[: min(enough, affordable)]))
+
+
+def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> str:
+    """Names a run: what decides its images, so neither mode nor budget."""
+    content = [identity, config.model_dump(exclude={"mode", "budget_seconds", "qpu_steps"}), chosen]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _prepared(program: Program, samples: int, options: Any) -> Prepared:
+    return prepared(program, np.zeros((samples, len(program.inputs))), options)
+
+
+def _too_small(budget: float, seconds: float, what: str, backend: str) -> str:
+    return (
+        f"budget_seconds {budget:g} is too small: {what} takes {seconds:.1f} s of device time on `{backend}`; "
+        "raise it, or take fewer images, shots or QPU steps"
+    )

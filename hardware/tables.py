@@ -1,0 +1,99 @@
+"""What the commands print: tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from hardware.backends import BackendRow
+    from hardware.planning import Plan
+
+
+def backends_table(rows: Iterable[BackendRow]) -> Table:
+    """One line per backend."""
+    table = Table("name", "qubits", "basis", "two-qubit error", "readout error", "calibrated", "queue")
+    for row in rows:
+        table.add_row(
+            row.name,
+            str(row.qubits),
+            " ".join(row.basis),
+            _percent(row.two_qubit_error),
+            _percent(row.readout_error),
+            (row.calibrated or "-")[:10],
+            "local" if row.queue is None else str(row.queue),
+        )
+    return table
+
+
+def transpile_table(report: dict[str, Any]) -> Table:
+    """Candidates of `Transpiled.report`, best first."""
+    table = Table("candidate", "success", "2q gates", "depth", "device qubits")
+    table.title = f"{report['circuit']} on {report['backend']}"
+    for row in sorted(report["candidates"], key=lambda row: -float(row["estimated_success"])):
+        table.add_row(
+            row["method"],
+            f"{row['estimated_success']:.3f}",
+            str(row["two_qubit_gates"]),
+            str(row["depth"]),
+            " ".join(map(str, row["layout"])),
+            style="bold" if row["method"] == report["method"] else None,
+        )
+    return table
+
+
+def plan_table(plan: Plan) -> Table:
+    """The bill."""
+    table = Table(show_header=False, title=f"Plan for {plan.device}")
+    rows = {
+        "backend": plan.backend,
+        "mode": plan.mode,
+        "steps on the device": f"{', '.join(map(str, plan.qpu_steps))} of 0 to {plan.steps - 1}",
+        "jobs": str(plan.jobs),
+        "images, shots": f"{plan.images}, {plan.shots} at level {plan.level}",
+        "executions": f"{plan.executions:,}",
+        "device time": f"{plan.seconds:.1f} s",
+        "budget": "none" if plan.budget_seconds is None else f"{plan.budget_seconds:g} s",
+        "share of an Open plan": f"{plan.open_plan_share:.1%} of 600 s per 28 days",
+        "parameters per request": f"{plan.parameter_bytes:,} bytes",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def status_table(found: dict[str, Any]) -> Table:
+    """Jobs of a run."""
+    table = Table("step", "part", "job", "state")
+    table.title = f"{found['backend']}: {found['step']} of {found['steps']} steps done"
+    for job in found["jobs"]:
+        table.add_row(str(job["step"]), str(job["part"]), job["job"], job["state"])
+    return table
+
+
+def comparison_table(comparison: dict[str, Any]) -> Table:
+    """Differences between exact simulation, noisy simulation and device."""
+    table = Table("expectation values", "n", "RMS", "bias", "z: RMS", "|z| > 2")
+    table.title = f"{comparison['backend']}, {comparison['parameter_sets']} parameter sets, {comparison['shots']} shots"
+    names = {
+        "device against exact": "device_against_exact",
+        "noisy simulation against exact": "noisy_against_exact",
+        "device against noisy simulation": "device_against_noisy",
+    }
+    for name, key in names.items():
+        row = comparison[key]
+        if row is None:
+            continue
+        z = row.get("z")
+        scores = (f"{z['rms']:.2f}", f"{z['beyond_2']:.1%}") if z else ("-", "-")
+        table.add_row(name, str(row["n"]), f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *scores)
+    table.caption = (
+        f"stated standard error {comparison['standard_error']:.4f}; z of pure shot noise: RMS 1, 4.6% above 2"
+    )
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"

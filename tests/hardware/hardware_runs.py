@@ -1,0 +1,33 @@
+"""Run directories with a small hybrid model whose weights are random: hardware asks for no training."""
+
+from collections.abc import Callable
+
+import torch
+
+from qhybrid.config import RunConfig, build_config
+from qhybrid.models.build import build_model
+from qhybrid.rundir import RunDirectory
+from qhybrid.training.checkpoint import save_checkpoint
+
+MakeRun = Callable[..., RunDirectory]
+
+
+def tiny_config(**quantum: object) -> RunConfig:
+    return build_config(
+        {
+            "name": "tiny",
+            "model": {"channels": [8, 8, 8], "time_dim": 8, "bottleneck": "quantum"},
+            "quantum": {"qubits": 3, "layers": 1, **quantum},
+            "diffusion": {"timesteps": 50},
+        }
+    )
+
+
+def write_checkpoint(run: RunDirectory, config: RunConfig, seed: int) -> None:
+    model = build_model(config, 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        # Head and gate start at zero; with random weights the images depend on the circuit.
+        torch.nn.init.normal_(model.head.weight, std=0.3)
+        torch.nn.init.normal_(model.bottleneck.excite.weight, std=1.0)  # type: ignore[union-attr,arg-type]
+    save_checkpoint(run, config, 1, model, model, {}, (1, 8, 8))

@@ -1,0 +1,22 @@
+"""The package's face."""
+
+import subprocess
+import sys
+
+
+def test_public_names_are_functions_whatever_was_imported_before() -> None:
+    import hardware.cli
+    import hardware.inference
+    import hardware.transpilation
+
+    assert hardware.__all__ == ["fetch", "infer", "open_backend", "plan", "submit", "transpile"]
+    for name in hardware.__all__:
+        assert callable(getattr(hardware, name)), name
+
+
+def test_importing_the_package_or_its_commands_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, hardware.cli; print([name for name in ('qiskit', 'torch', 'matplotlib') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout.strip() == "[]"
