@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qhybrid.config import load_config
-    from qhybrid.generate import sample
     from qhybrid.evaluation.evaluate import evaluate
+    from qhybrid.generate import sample
     from qhybrid.training.checkpoint import load_checkpoint
     from qhybrid.training.loop import train
 

@@ -1,7 +1,7 @@
 """The command line: reads a configuration, calls the stages, turns a user's mistakes into one line and exit code 2.
 
-The composition root: the only module of `qhybrid` that knows of `hardware`, imported when a command needs it.
-Everything heavy is imported inside the commands, so that `qhybrid --help` answers at once.
+The composition root: the only module of `qhybrid` that knows of `hardware`, whose commands it mounts. Everything heavy
+is imported inside the commands, there as here, so that `qhybrid --help` answers at once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from qhybrid.errors import QHybridError
+from hardware.cli import app as hardware_app
+from qhybrid.errors import Interrupted, QHybridError
 
 if TYPE_CHECKING:
-    import click
-
     from qhybrid.config import RunConfig
     from qhybrid.rundir import RunDirectory
 
@@ -25,29 +23,16 @@ USER_ERROR = 2
 INTERRUPTED = 130
 
 
-class _LazyHardware(TyperGroup):
-    """Mounts `qhybrid hardware ...` without importing the package before it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "hardware"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "hardware":
-            return super().get_command(ctx, cmd_name)
-        from hardware.cli import app as hardware_app
-
-        return typer.main.get_command(hardware_app)
-
-
 app = typer.Typer(
-    cls=_LazyHardware,
     help="Hybrid quantum-classical image diffusion: train on a simulator, run on an IBM quantum device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML configuration, e.g. configs/quickstart.yaml.")]
+app.add_typer(hardware_app, name="hardware")
+
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, e.g. configs/quickstart.yaml.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory made by `run` or `train`.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a key of the configuration; repeatable.")
@@ -60,7 +45,8 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved configuration, model sizes and estimated time, and stop.")
 ]
 DataRootOption = Annotated[
-    str | None, typer.Option("--data-root", metavar="DIR", help="Where data sets lie [default: $QHYBRID_DATA or a cache].")
+    str | None,
+    typer.Option("--data-root", metavar="DIR", help="Folder of data sets [default: QHYBRID_DATA or a cache]."),
 ]
 
 
@@ -167,13 +153,13 @@ def doctor() -> None:
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app(standalone_mode=True)
+        app()
+    except Interrupted as interruption:
+        print(f"interrupted: {interruption}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except QHybridError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
-    except KeyboardInterrupt as interruption:
-        print(f"interrupted{f': {interruption}' if str(interruption) else ''}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 def _configuration(path: Path, overrides: list[str] | None, data_root: str | None) -> RunConfig:
@@ -204,7 +190,8 @@ def _sample(run: RunDirectory, **overrides: Any) -> None:
 
 
 def _evaluate(run: RunDirectory) -> None:
-    from qhybrid.evaluation.evaluate import evaluate as evaluate_run, summary_lines
+    from qhybrid.evaluation.evaluate import evaluate as evaluate_run
+    from qhybrid.evaluation.evaluate import summary_lines
 
     for line in summary_lines(evaluate_run(run)):
         _say(line)

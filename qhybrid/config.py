@@ -171,7 +171,7 @@ class RunConfig(Section):
             raise ValueError("`evaluation` judges generated images: give a `sampling` section as well")
         if self.hardware is not None and self.model.bottleneck not in ("quantum", "published"):
             raise ValueError(
-                f"`hardware` runs the circuit of the bottleneck, and `model.bottleneck: {self.model.bottleneck}` has none"
+                f"`hardware` runs the circuit of the bottleneck; `model.bottleneck: {self.model.bottleneck}` has none"
             )
         if self.sampling is not None and self.sampling.steps > self.diffusion.timesteps:
             raise ValueError(
@@ -184,7 +184,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2 floats (`3e-4` is a number) and no duplicate keys, which YAML forbids and PyYAML accepts."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise ConfigError(f"key `{key}` stands twice in the configuration (line {node.start_mark.line + 1})")
@@ -195,9 +195,11 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+    re.compile(
+        r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
     list("-+0123456789."),
 )
 

@@ -31,3 +31,7 @@ class EvaluationError(QHybridError, ValueError):
 
 class TrainingError(QHybridError):
     """Training that cannot go on, e.g. a loss that is no longer a number."""
+
+
+class Interrupted(QHybridError):  # noqa: N818 - not a mistake, like KeyboardInterrupt
+    """Work stopped by SIGINT or SIGTERM after its state was saved; the command line exits with code 130."""

@@ -52,7 +52,9 @@ def _bar(description: str, total: int, done: int) -> Iterator[Advance]:
         task = bar.add_task(description, total=total, completed=done, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
-            bar.update(task, advance=steps, **({"note": note} if note else {}))
+            if note:
+                bar.update(task, note=note)
+            bar.advance(task, steps)
 
         yield advance
 

@@ -154,7 +154,7 @@ class RunDirectory:
         """
         run = cls(path)
         if not run.config_file.is_file():
-            raise RunDirectoryError(f"`{path}` is not a run directory: it has no config.yaml (`qhybrid train` makes one)")
+            raise RunDirectoryError(f"`{path}` is not a run directory (no config.yaml): `qhybrid train` makes one")
         return run
 
     @classmethod
@@ -168,7 +168,7 @@ class RunDirectory:
         run = cls(path or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
         if run.config_file.exists():
             if not resume:
-                raise RunDirectoryError(f"`{run.path}` already holds a run: add --resume to go on, or choose another --out")
+                raise RunDirectoryError(f"`{run.path}` already holds a run: add --resume, or choose another --out")
             run._check_same(config)
             return run
         if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):

@@ -41,9 +41,7 @@ def test_qhybrid_never_imports_hardware_but_for_the_command_line(root):
 def test_each_changing_part_has_one_door(root, part):
     everything = modules(root, "qhybrid") | modules(root, "hardware")
     users = {
-        name
-        for name, path in everything.items()
-        if any(part in module.split(".") for module in imported_names(path))
+        name for name, path in everything.items() if any(part in module.split(".") for module in imported_names(path))
     }
     assert users == DOORS[part]
 

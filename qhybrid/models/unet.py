@@ -51,4 +51,3 @@ class UNet(nn.Module):
         h = self.up2(self.up1(h, embedding), embedding)
         prediction: Tensor = self.head(self.merge(torch.cat([h, skip], dim=1), embedding))
         return prediction
-

@@ -32,9 +32,8 @@ def estimate(config: RunConfig) -> list[str]:
         chosen = "  <- this run" if arm == config.model.bottleneck else ""
         parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         lines.append(f"parameters, {arm}: {sum(counts.values()):,} ({parts}){chosen}")
-    lines.append(
-        f"training: {1e3 * step:.0f} ms a step, {config.training.steps:,} steps: about {_duration(step * config.training.steps)}"
-    )
+    whole = _duration(step * config.training.steps)
+    lines.append(f"training: {1e3 * step:.0f} ms a step, {config.training.steps:,} steps: about {whole}")
     return lines
 
 

@@ -20,7 +20,7 @@ from qhybrid.config import RunConfig, TrainingConfig
 from qhybrid.data import load_data, to_tensor
 from qhybrid.diffusion.noise import noise_source
 from qhybrid.diffusion.process import ForwardProcess
-from qhybrid.errors import TrainingError
+from qhybrid.errors import Interrupted, TrainingError
 from qhybrid.models.build import build_model, check_trainable, parameter_groups
 from qhybrid.models.unet import UNet
 from qhybrid.progress import progress
@@ -174,7 +174,7 @@ def prepare(config: RunConfig) -> Trainer:
 def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = False) -> RunDirectory:
     """Train, writing log and checkpoints.
 
-    On SIGINT or SIGTERM a checkpoint is written and `KeyboardInterrupt` raised; after SIGKILL the last one is there.
+    On SIGINT or SIGTERM a checkpoint is written and `Interrupted` raised; after SIGKILL the last one is there.
     A resumed run ends with the weights of one that was never interrupted, bit for bit (CPU, same thread count).
 
     Args:
@@ -214,7 +214,7 @@ def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> N
             if interrupted or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps:
                 trainer.save(run)
             if interrupted:
-                raise KeyboardInterrupt(f"stopped at step {trainer.step} of {training.steps}; go on with --resume")
+                raise Interrupted(f"stopped at step {trainer.step} of {training.steps}; go on with --resume")
 
 
 def _accelerator(training: TrainingConfig) -> Accelerator:
@@ -249,14 +249,14 @@ def _trim_log(run: RunDirectory, step: int) -> None:
 def _interruptible() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying in the middle of a step."""
     received: list[int] = []
-    handlers: dict[int, Any] = {}
+    handlers: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handlers[number] = signal.signal(number, lambda number, _: received.append(number))
+        for name in (signal.SIGINT, signal.SIGTERM):
+            handlers[name] = signal.signal(name, lambda number, _: received.append(number))
     except ValueError:
         pass  # Only the main thread may set handlers; elsewhere (notebooks' workers, studies) signals are the caller's.
     try:
         yield received
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for name, handler in handlers.items():
+            signal.signal(name, handler)

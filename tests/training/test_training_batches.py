@@ -1,0 +1,52 @@
+import numpy as np
+import torch
+
+from qhybrid.diffusion.noise import GaussianNoise
+from qhybrid.training.batches import Batches
+
+
+def batches(n=10, batch_size=4, seed=0):
+    images = torch.arange(n, dtype=torch.float32).view(n, 1, 1, 1).expand(n, 1, 4, 4).contiguous()
+    return Batches(images, batch_size, 100, GaussianNoise(), seed)
+
+
+def drawn(source, steps):
+    return [int(value) for step in steps for value in source[step].images[:, 0, 0, 0]]
+
+
+def test_every_image_comes_once_before_any_comes_twice():
+    order = drawn(batches(), range(10))
+    for epoch in range(4):
+        assert sorted(order[10 * epoch : 10 * epoch + 10]) == list(range(10))
+    assert order[:10] != order[10:20]
+
+
+def test_a_batch_may_be_larger_than_the_set():
+    counts = np.bincount(drawn(batches(n=3, batch_size=7), [0]), minlength=3)
+    assert counts.tolist() in ([3, 2, 2], [2, 3, 2], [2, 2, 3])
+
+
+def test_a_step_depends_on_its_number_alone():
+    late = batches()
+    first, second = batches(), batches(seed=1)
+    for step in range(5):
+        first[step]
+    for part in ("images", "epsilon", "t"):
+        assert torch.equal(getattr(first[5], part), getattr(late[5], part))
+    assert not torch.equal(second[5].epsilon, late[5].epsilon)
+    assert not torch.equal(late[4].epsilon, late[5].epsilon)
+
+
+def test_processes_share_a_batch_between_them():
+    whole = batches()[3]
+    halves = [whole.part(rank, 2) for rank in range(2)]
+    assert torch.equal(torch.stack([half.t for half in halves], dim=1).flatten(), whole.t)
+
+
+def test_time_steps_cover_the_process_evenly():
+    source = batches(batch_size=500)
+    t = torch.cat([source[step].t for step in range(20)])
+    counts = torch.bincount(t, minlength=100).float()
+    assert len(counts) == 100
+    # 100 expected in each of 100 cells: chi squared of 99 degrees of freedom, six sigma
+    assert float(((counts - 100) ** 2 / 100).sum()) < 99 + 6 * (2 * 99) ** 0.5
