@@ -59,7 +59,7 @@ class Features:
         present = sorted(value.parameters, key=self._columns.__getitem__)
         slopes = [(p, value.gradient(p)) for p in present]
         if any(isinstance(slope, ParameterExpression) and slope.parameters for _, slope in slopes):
-            return Angle(((self._feature(value, present, slopes), 1.0),))
+            return Angle(((self._feature(value, present), 1.0),))
         origin = value.bind(dict.fromkeys(present, 0.0)) if present else value
         return Angle(
             tuple((self._columns[p], _real(slope, value)) for p, slope in slopes),
@@ -92,12 +92,11 @@ class Features:
                 found.update([feature] if feature < count else nonlinear[feature - count].columns)
         return frozenset(found)
 
-    def _feature(self, value: Any, present: list[Parameter], slopes: list[tuple[Parameter, Any]]) -> int:
+    def _feature(self, value: ParameterExpression, present: list[Parameter]) -> int:
         key = str(value)
         if key not in self._expressions:
             columns = [self._columns[p] for p in present]
-            functions = [_vectorized(slope, present) for _, slope in slopes]
-            self._expressions[key] = _Nonlinear(columns, _vectorized(value, present), functions)
+            self._expressions[key] = _Nonlinear(columns, *_vectorized(value, present))
         return len(self.parameters) + list(self._expressions).index(key)
 
 
@@ -118,14 +117,21 @@ class _Nonlinear:
         return np.broadcast_to(result, values.shape[:1])
 
 
-def _vectorized(value: Any, present: list[Parameter]) -> Callable[..., Any]:
-    """A numpy function of the parameters' columns."""
+def _vectorized(
+    value: ParameterExpression, present: list[Parameter]
+) -> tuple[Callable[..., Any], list[Callable[..., Any]]]:
+    """Numpy functions of the parameters' columns: the expression and its partial derivatives."""
     import sympy  # type: ignore[import-untyped]
 
-    expression = value.sympify() if isinstance(value, ParameterExpression) else sympy.sympify(value)
+    # Derivatives come from sympy: sympify() of Qiskit's own gradient() can name another parameter (qiskit 2.6).
+    expression = value.sympify()
     symbols = [parameter.sympify() for parameter in present]
-    function: Callable[..., Any] = sympy.lambdify(symbols, expression, modules="numpy", dummify=True)
-    return function
+
+    def compiled(formula: Any) -> Callable[..., Any]:
+        function: Callable[..., Any] = sympy.lambdify(symbols, formula, modules="numpy", dummify=True)
+        return function
+
+    return compiled(expression), [compiled(sympy.diff(expression, symbol)) for symbol in symbols]
 
 
 def _real(value: Any, expression: Any) -> float:

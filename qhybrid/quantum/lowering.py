@@ -57,6 +57,7 @@ _DECOMPOSITIONS: dict[str, Callable[..., list[_Part]]] = {
     "cu1": lambda theta: [("rz", theta / 2, (0,)), ("rz", theta / 2, (1,)), ("rzz", -theta / 2, (0, 1))],
 }
 _PASSIVE = frozenset({"barrier", "delay", "id"})
+_NOT_UNITARY = frozenset({"initialize", "measure", "reset"})
 _MAX_MATRIX_QUBITS = 3
 _MAX_UNITARY_QUBITS = 6
 _GATES = get_standard_gate_name_mapping()
@@ -158,7 +159,7 @@ def _walk(circuit: QuantumCircuit, qubits: Sequence[int]) -> Iterator[_Step]:
     place = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
     for instruction in circuit.data:
         operation, where = instruction.operation, tuple(place[qubit] for qubit in instruction.qubits)
-        if instruction.clbits or operation.name in ("reset", "measure") or hasattr(operation, "blocks"):
+        if instruction.clbits or operation.name in _NOT_UNITARY or hasattr(operation, "blocks"):
             raise CircuitError(
                 f"instruction `{operation.name}` on qubits {list(where)}: only unitary circuits can be "
                 "differentiated; remove it, or evaluate the circuit with qiskit_aer.primitives.EstimatorV2"
@@ -191,15 +192,18 @@ def _fixed(operation: Any, where: tuple[int, ...]) -> Iterator[Op]:
     name, size = operation.name, len(where)
     if size == 0:
         return
+    standard = getattr(operation, "_standard_gate", None) is not None
     limit = _MAX_UNITARY_QUBITS if name == "unitary" else _MAX_MATRIX_QUBITS
-    if size <= limit:
+    definition = getattr(operation, "definition", None)
+    # Devices run a composite gate's definition; its matrix may be another one (a Trotter formula's exact limit).
+    if definition is not None and (size > limit or not (standard or name == "unitary")):
+        for step in _walk(definition, where):
+            if step.name not in _PASSIVE:
+                yield from _fixed(step.operation, step.qubits)
+    elif size <= limit:
         try:
             yield Fixed(where, np.asarray(Operator(operation).data, dtype=np.complex128))
         except QiskitError:
             raise CircuitError(f"instruction `{name}` is not unitary: exact simulation cannot evaluate it") from None
-    elif getattr(operation, "definition", None) is not None:
-        for step in _walk(operation.definition, where):
-            if step.name not in _PASSIVE:
-                yield from _fixed(step.operation, step.qubits)
     else:
-        raise CircuitError(f"instruction `{name}` on {size} qubits has neither matrix nor definition")
+        raise CircuitError(f"instruction `{name}` on {size} qubits has neither a small matrix nor a definition")

@@ -61,6 +61,8 @@ class ShiftedCircuit:
         Raises:
             CircuitError: The estimator returned another shape or numbers that are not finite.
         """
+        if not len(values):
+            return np.zeros((0, len(self._observables))), np.zeros((0, len(self._observables), self.num_angles))
         angles = self._expansion.angle_values(values)
         shifted = [k for k, columns in enumerate(self._columns) if columns & wanted]
         points = np.repeat(angles[None], 1 + 2 * len(shifted), axis=0)
