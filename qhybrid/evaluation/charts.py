@@ -22,9 +22,11 @@ def training_chart(rows: Sequence[Mapping[str, Any]]) -> bytes:
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     steps = [row["step"] for row in rows]
-    left.plot(steps, [row["loss"] for row in rows], color=GENERATED, linewidth=1.6)
+    losses = [row["loss"] for row in rows]
+    left.plot(steps, losses, color=GENERATED, linewidth=1.6)
     _dress(left, "Loss", "optimizer step")
-    left.set_yscale("log")
+    if max(losses) > 10 * min(losses) > 0:
+        left.set_yscale("log")
     groups = list(dict.fromkeys(name for row in rows for name in row["gradient_norm"]))
     for index, name in enumerate(groups):
         norms = [row["gradient_norm"].get(name) for row in rows]

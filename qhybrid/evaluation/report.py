@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from qhybrid.config import RunConfig
+from qhybrid.config import RunConfig, dump_config
 from qhybrid.errors import CircuitError
 from qhybrid.evaluation.charts import circuit_chart, class_chart, training_chart
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
@@ -42,7 +41,7 @@ def write_report(run: RunDirectory | str | Path) -> Path:
     page.filters["duration"] = format_duration
     html = page.get_template("report.html.j2").render(
         config=config,
-        yaml=yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True),
+        yaml=dump_config(config),
         meta=_json(run.meta_file),
         images=_images(run),
         training=_training(run),
@@ -148,16 +147,16 @@ def _hardware(run: RunDirectory) -> dict[str, Any] | None:
         "comparison": _json(run.hardware / "comparison.json"),
         "layout": _picture(run.hardware / "layout.png"),
         "chart": _picture(run.hardware / "comparison.png"),
-        "images": _device_images(run.hardware / "images.npz"),
+        "images": _device_images(run.hardware / "images.npz", plan["backend"]),
     }
 
 
-def _device_images(path: Path) -> str | None:
+def _device_images(path: Path, backend: str) -> str | None:
     """Images with the bottleneck on the device above those of exact simulation, from the same seeds."""
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as file:
-        rows = [("bottleneck on the device", file["images"][:_SHOWN])]
+        rows = [(f"bottleneck on {backend}", file["images"][:_SHOWN])]
         if "exact" in file:
             rows.append(("exact simulation, same seeds", file["exact"][:_SHOWN]))
     with tempfile.TemporaryDirectory() as folder:
