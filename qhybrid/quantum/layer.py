@@ -111,7 +111,9 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         if angles.ndim == 0 or angles.shape[-1] != expected:
             raise CircuitError(f"input of shape {tuple(angles.shape)}: the circuit takes {expected} angles per sample")
         rows = angles.reshape(-1, expected) if expected else angles.new_zeros(max(1, angles.shape[:-1].numel()), 0)
-        outputs: Tensor = _Evaluate.apply(rows, weight, self._evaluator)  # type: ignore[no-untyped-call]
+        # Inside an autograd function gradient mode is always off, so whether it was on is asked here.
+        wanted = torch.is_grad_enabled()
+        outputs: Tensor = _Evaluate.apply(rows, weight, self._evaluator, wanted)  # type: ignore[no-untyped-call]
         return outputs.reshape(*angles.shape[:-1], outputs.shape[-1])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -159,11 +161,12 @@ class _ShiftEvaluator:
 
 class _Evaluate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, evaluator: _Evaluator) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, evaluator: _Evaluator, wanted: bool) -> Tensor:
         rows = _to_numpy(inputs)
         values = np.concatenate([rows, np.broadcast_to(_to_numpy(weight), (len(rows), len(weight)))], axis=1)
-        outputs, stash = evaluator.forward(values, *ctx.needs_input_grad[:2])
-        if any(ctx.needs_input_grad):
+        needs = [wanted and needed for needed in ctx.needs_input_grad[:2]]
+        outputs, stash = evaluator.forward(values, *needs)
+        if any(needs):
             ctx.evaluator, ctx.values, ctx.stash, ctx.split = evaluator, values, stash, rows.shape[1]
             ctx.weight_like = weight.dtype, weight.device
             ctx.input_like = inputs.dtype, inputs.device
@@ -172,7 +175,7 @@ class _Evaluate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         gradient = ctx.evaluator.backward(ctx.values, ctx.stash, _to_numpy(grad_output))
         split = ctx.split
         dtype, device = ctx.input_like
@@ -182,7 +185,7 @@ class _Evaluate(torch.autograd.Function):
         by_weight = (
             torch.from_numpy(gradient[:, split:].sum(axis=0)).to(device, dtype) if ctx.needs_input_grad[1] else None
         )
-        return by_input, by_weight, None
+        return by_input, by_weight, None, None
 
 
 def _make_evaluator(qnn: EstimatorQNN) -> _Evaluator:

@@ -22,8 +22,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kernel(function: Function) -> Function:
-    """Compile with numba: cached on disk, without the interpreter lock, C semantics of division."""
-    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    """Compile with numba: cached on disk, without the interpreter lock, C semantics of division.
+
+    The cache lies beside the source, or in the user's cache folder where that is not writable; where neither is, each
+    process compiles anew. It is valid while the source file of the outermost kernel is unchanged: after editing a
+    kernel that others call from another module, remove `__pycache__`.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast(Function, numba.njit(cache=True, **options)(function))
+    except RuntimeError:  # no place for the cache
+        return cast(Function, numba.njit(**options)(function))
 
 
 class Vector(types.Type):

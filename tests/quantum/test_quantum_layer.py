@@ -148,15 +148,15 @@ def test_circuit_without_inputs() -> None:
 
 
 class CountingEstimator(StatevectorEstimator):
-    """Counts jobs and pubs and records the precision."""
+    """Records the number of parameter sets of each pub, and the precision."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[int, float | None]] = []
+        self.calls: list[tuple[list[int], float | None]] = []
 
     def run(self, pubs: object, *, precision: float | None = None) -> object:
         pubs = list(pubs)
-        self.calls.append((len(pubs), precision))
+        self.calls.append(([len(pub[2]) for pub in pubs], precision))
         return super().run(pubs, precision=precision)
 
 
@@ -164,7 +164,11 @@ def test_a_training_step_is_one_pub(spec: CircuitSpec) -> None:
     estimator = CountingEstimator()
     layer = QuantumLayer(build_qnn(spec, estimator), seed=1)
     layer(torch.ones(4, 3, requires_grad=True)).sum().backward()
-    assert estimator.calls == [(1, 0.0)]
+    layer(torch.ones(4, 3)).sum().backward()
+    with torch.no_grad():
+        layer(torch.ones(4, 3))
+    # 3 encoding and 12 weight rotations, two shifts each.
+    assert estimator.calls == [([4 * 31], 0.0), ([4 * 25], 0.0), ([4], 0.0)]
 
 
 def test_a_qnn_with_stock_defaults_gets_input_gradients_and_exact_numbers(spec: CircuitSpec) -> None:
