@@ -17,6 +17,7 @@ from qhybrid.errors import Interrupted, QHybridError
 
 if TYPE_CHECKING:
     from qhybrid.config import RunConfig
+    from qhybrid.quantum import Diagnosis
     from qhybrid.rundir import RunDirectory
 
 USER_ERROR = 2
@@ -220,10 +221,21 @@ def _print_dry_run(config: RunConfig) -> None:
         _say(line)
 
 
-def _print_diagnosis(diagnosis: Any) -> None:
+def _print_diagnosis(diagnosis: Diagnosis) -> None:
     from rich.console import Console
+    from rich.table import Table
 
-    Console().print(diagnosis.table())
+    table = Table("parameter", "gradient variance", "reaches", title="what the circuit can learn")
+    dead = {*diagnosis.dead, *diagnosis.dead_inputs}
+    for name in diagnosis.parameters:
+        reached = [str(k) for k, cone in enumerate(diagnosis.light_cones) if name in cone.parameters]
+        reaches = "dead" if name in dead else f"outputs {', '.join(reached)}"
+        table.add_row(name, f"{diagnosis.gradient_variance[name]:.2e}", reaches)
+    Console().print(table)
+    _say(
+        f"{len(dead)} of {len(diagnosis.parameters)} parameters are dead ({len(diagnosis.proven)} proven by structure)"
+    )
+    _say(f"variances over {diagnosis.draws} draws of all angles, seed {diagnosis.seed}")
 
 
 def _say(text: str) -> None:

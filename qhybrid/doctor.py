@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from qhybrid.rundir import RECORDED_PACKAGES, installed_version
+from qhybrid.rundir import RECORDED_PACKAGES, installed_version, read_json
 
 
 def print_findings() -> None:
@@ -47,4 +47,6 @@ def _account() -> str:
     if os.environ.get("QISKIT_IBM_TOKEN"):
         return "from the environment"
     saved = Path.home() / ".qiskit" / "qiskit-ibm.json"
-    return f"saved in {saved}" if saved.exists() else "none: local copies of IBM devices work without one"
+    # Qiskit's client leaves an empty file behind when it has looked for accounts; only their names are read here.
+    names = list(read_json(saved)) if saved.exists() else []
+    return f"saved: {', '.join(names)}" if names else "none: local copies of IBM devices work without one"

@@ -11,7 +11,6 @@ DOORS = {
     "qiskit_machine_learning": {"qhybrid/quantum/layer.py"},
     "QiskitRuntimeService": {"hardware/backends.py"},
     "executor_estimator": {"hardware/execution.py"},
-    "executor_sampler": {"hardware/execution.py"},
 }
 
 
