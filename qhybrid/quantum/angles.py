@@ -121,7 +121,7 @@ def _vectorized(
     value: ParameterExpression, present: list[Parameter]
 ) -> tuple[Callable[..., Any], list[Callable[..., Any]]]:
     """Numpy functions of the parameters' columns: the expression and its partial derivatives."""
-    import sympy  # type: ignore[import-untyped]
+    import sympy
 
     # Derivatives come from sympy: sympify() of Qiskit's own gradient() can name another parameter (qiskit 2.6).
     expression = value.sympify()
