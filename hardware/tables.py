@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from hardware.planning import Plan
 
 
-def backends_table(rows: Iterable[BackendRow]) -> Table:
+def backends_table(rows: Sequence[BackendRow]) -> Table:
     """One line per backend."""
-    table = Table("name", "qubits", "basis", "two-qubit error", "readout error", "calibrated", "queue")
+    table = Table()
+    # A name that is cut off cannot be typed; in a narrow terminal the basis folds instead.
+    table.add_column("name", no_wrap=True, min_width=max(len(row.name) for row in rows))
+    for heading in ("qubits", "basis", "2q error", "readout", "calibrated", "queue"):
+        table.add_column(heading, no_wrap=heading != "basis")
     for row in rows:
         table.add_row(
             row.name,

@@ -95,6 +95,19 @@ def test_bad_input_ends_with_code_2_one_line_and_no_files(  # type: ignore[no-un
     assert not run.hardware.exists()
 
 
+def test_backends_lists_whole_names_in_a_narrow_terminal() -> None:
+    from rich.console import Console
+
+    from hardware.backends import describe_backend, open_backend
+    from hardware.tables import backends_table
+
+    names = ("aer", "fake_johannesburg", "fake_torino")
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(backends_table([describe_backend(name, open_backend(name)) for name in names]))
+    assert all(name in capture.get() for name in names)
+
+
 def test_no_run_directory_is_said(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, _, err = command("infer", tmp_path)
     assert code == 2
