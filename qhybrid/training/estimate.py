@@ -39,7 +39,9 @@ def estimate(config: RunConfig) -> list[str]:
 
 def _with_arm(config: RunConfig, arm: str) -> RunConfig:
     model = config.model.model_copy(update={"bottleneck": arm})
-    return config.model_copy(update={"model": model})
+    # Only parameters are counted, and the published circuit may not fit this run's device or noise mode.
+    quantum = config.quantum.model_copy(update={"simulator": "compiled", "noise": None, "shots": None})
+    return config.model_copy(update={"model": model, "quantum": quantum})
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,48 @@
+"""Training on the Aer simulator under a device's noise and readout error."""
+
+import pytest
+
+from qhybrid.config import load_config
+from qhybrid.rundir import read_jsonl
+from qhybrid.training.loop import train
+
+
+def test_one_aer_job_per_step_and_the_loss_falls(root, tmp_path, monkeypatch):
+    from qiskit_aer import AerSimulator
+
+    jobs = []
+    run = AerSimulator.run
+    monkeypatch.setattr(AerSimulator, "run", lambda *args, **options: (jobs.append(1), run(*args, **options))[1])
+    steps = 40
+    config = load_config(
+        root / "configs" / "digits_aer_noise.yaml",
+        [f"training.steps={steps}", "training.batch_size=8", "model.channels=[8, 16, 24]", "model.time_dim=16"]
+        + ["quantum.qubits=2", "training.learning_rate=1e-2", "training.warmup_steps=0"],
+    )
+    assert config.quantum.simulator == "aer"
+    assert config.quantum.noise is not None
+    assert config.quantum.noise.readout_error
+    rows = read_jsonl(train(config, tmp_path / "run").train_log)
+    assert len(jobs) == steps
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert rows[-1]["gradient_norm"]["circuit"] > 0
+
+
+def test_noise_and_readout_error_change_the_layer(root):
+    import torch
+
+    from qhybrid.models.build import build_model
+
+    outputs = {}
+    for name, override in {
+        "noisy": "name=noisy",
+        "without readout error": "quantum.noise.readout_error=false",
+        "exact": "quantum.noise=null",
+    }.items():
+        config = load_config(root / "configs" / "digits_aer_noise.yaml", [override])
+        gate = build_model(config, 1).bottleneck
+        with torch.no_grad():
+            outputs[name] = gate.layer(torch.full((1, 4), 0.3))
+    shrinkage = {name: float(value.abs().sum() / outputs["exact"].abs().sum()) for name, value in outputs.items()}
+    assert shrinkage["noisy"] < shrinkage["without readout error"] - 0.01 < shrinkage["exact"] - 0.01
+    assert shrinkage["exact"] == pytest.approx(1)
