@@ -57,7 +57,10 @@ class Features:
         if foreign:
             raise CircuitError(f"angle `{value}` holds parameters without values: {foreign}")
         present = sorted(value.parameters, key=self._columns.__getitem__)
-        slopes = [(p, value.gradient(p)) for p in present]
+        try:
+            slopes = [(p, value.gradient(p)) for p in present]
+        except RuntimeError as error:
+            raise CircuitError(f"angle `{value}` cannot be differentiated: {error}") from None
         if any(isinstance(slope, ParameterExpression) and slope.parameters for _, slope in slopes):
             return Angle(((self._feature(value, present), 1.0),))
         origin = value.bind(dict.fromkeys(present, 0.0)) if present else value
@@ -124,8 +127,9 @@ def _vectorized(
     import sympy
 
     # Derivatives come from sympy: sympify() of Qiskit's own gradient() can name another parameter (qiskit 2.6).
-    expression = value.sympify()
-    symbols = [parameter.sympify() for parameter in present]
+    # Real symbols, or abs() and conjugate() would have no derivative.
+    symbols = [sympy.Symbol(f"p{index}", real=True) for index in range(len(present))]
+    expression = value.sympify().subs(dict(zip((p.sympify() for p in present), symbols, strict=True)))
 
     def compiled(formula: Any) -> Callable[..., Any]:
         function: Callable[..., Any] = sympy.lambdify(symbols, formula, modules="numpy", dummify=True)

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterExpression, ParameterVector
-from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.circuit import AnnotatedOperation, Gate, ParameterExpression, ParameterVector
+from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 from qiskit.exceptions import QiskitError
-from qiskit.quantum_info import Operator
+from qiskit.quantum_info import Clifford, Operator
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Angle, Features
+from qhybrid.quantum.definitions import definition_of, standard_name
 
 ROTATIONS = {
     "rx": "X",
@@ -142,6 +143,11 @@ def expand(circuit: QuantumCircuit, features: Features) -> Expansion:
     expanded = circuit.copy_empty_like()
     expanded.global_phase = 0.0
     for step in steps:
+        if step.name == "delay" and _is_free(step.operation):
+            raise CircuitError(
+                f"the delay on qubits {list(step.qubits)} lasts `{step.operation.duration}`, which is a parameter: "
+                "give it a number, since no parameter shift differentiates a duration"
+            )
         operation = step.operation if step.angle is None else type(_GATES[step.name])(next(fresh))
         expanded.append(operation, step.qubits, copy=False)
     return Expansion(expanded, angles, features)
@@ -159,18 +165,23 @@ def _walk(circuit: QuantumCircuit, qubits: Sequence[int]) -> Iterator[_Step]:
     place = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
     for instruction in circuit.data:
         operation, where = instruction.operation, tuple(place[qubit] for qubit in instruction.qubits)
-        if instruction.clbits or operation.name in _NOT_UNITARY or hasattr(operation, "blocks"):
+        composite = not isinstance(operation, Gate) and getattr(operation, "definition", None) is not None
+        if operation.name in _NOT_UNITARY or hasattr(operation, "blocks") or (instruction.clbits and not composite):
             raise CircuitError(
-                f"instruction `{operation.name}` on qubits {list(where)}: only unitary circuits can be "
-                "differentiated; remove it, or evaluate the circuit with qiskit_aer.primitives.EstimatorV2"
+                f"instruction `{operation.name}` on qubits {list(where)}: only unitary circuits can be compiled or "
+                "differentiated by parameter shifts; remove it, or evaluate the circuit with "
+                'qiskit_aer.primitives.EstimatorV2, in a QuantumLayer with gradient="spsa"'
             )
-        yield from _steps_of(operation, where)
+        if composite:
+            # An instruction that is no gate may hold measurements; its parts tell.
+            yield from _walk(operation.definition, where)
+        else:
+            yield from _steps_of(operation, where)
 
 
 def _steps_of(operation: Any, where: tuple[int, ...]) -> Iterator[_Step]:
-    name = operation.name
-    free = any(isinstance(p, ParameterExpression) and p.parameters for p in getattr(operation, "params", ()))
-    if name in _PASSIVE or not free:
+    name = standard_name(operation) or ""
+    if name in _PASSIVE or not _is_free(operation):
         yield _Step(name, where, operation=operation)
     elif name in ROTATIONS:
         yield _Step(name, where, angle=operation.params[0])
@@ -182,21 +193,31 @@ def _steps_of(operation: Any, where: tuple[int, ...]) -> Iterator[_Step]:
             else:
                 gate = _GATES[part] if angle is None else type(_GATES[part])(float(angle))
                 yield _Step(part, qubits, operation=gate)
-    elif getattr(operation, "definition", None) is not None:
-        yield from _walk(operation.definition, where)
     else:
-        raise CircuitError(f"gate `{name}` has parameters but no definition, so it cannot be differentiated")
+        definition = definition_of(operation)
+        if definition is None:
+            raise CircuitError(
+                f"gate `{operation.name}` has parameters but no definition, so it cannot be differentiated"
+            )
+        yield from _walk(definition, where)
+
+
+def _is_free(operation: Any) -> bool:
+    """Whether the instruction holds a parameter without a value; annotated ones hide it in what they modify."""
+    if isinstance(operation, AnnotatedOperation):
+        return _is_free(operation.base_op)
+    return any(isinstance(p, ParameterExpression) and p.parameters for p in getattr(operation, "params", ()))
 
 
 def _fixed(operation: Any, where: tuple[int, ...]) -> Iterator[Op]:
     name, size = operation.name, len(where)
     if size == 0:
         return
-    standard = getattr(operation, "_standard_gate", None) is not None
-    limit = _MAX_UNITARY_QUBITS if name == "unitary" else _MAX_MATRIX_QUBITS
-    definition = getattr(operation, "definition", None)
+    exact = isinstance(operation, UnitaryGate | AnnotatedOperation | Clifford) or standard_name(operation) is not None
+    limit = _MAX_UNITARY_QUBITS if isinstance(operation, UnitaryGate) else _MAX_MATRIX_QUBITS
     # Devices run a composite gate's definition; its matrix may be another one (a Trotter formula's exact limit).
-    if definition is not None and (size > limit or not (standard or name == "unitary")):
+    definition = None if exact and size <= limit else definition_of(operation)
+    if definition is not None:
         for step in _walk(definition, where):
             if step.name not in _PASSIVE:
                 yield from _fixed(step.operation, step.qubits)

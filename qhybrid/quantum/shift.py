@@ -69,7 +69,7 @@ class ShiftedCircuit:
         for position, k in enumerate(shifted):
             points[1 + 2 * position, :, k] += math.pi / 2
             points[2 + 2 * position, :, k] -= math.pi / 2
-        flat = points.reshape(-1, self.num_angles)
+        flat = points.reshape(len(points) * len(values), self.num_angles)
         pub = (self.circuit, self._observables, flat) if self.num_angles else (self.circuit, self._observables)
         answer = np.asarray(estimator.run([pub], precision=precision).result()[0].data.evs, dtype=np.float64)
         if self.num_angles == 0:

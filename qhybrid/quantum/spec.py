@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit, qpy
-from qiskit.circuit import Instruction, Parameter, ParameterExpression
+from qiskit.circuit import Parameter, ParameterExpression
 from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.definitions import definition_of, standard_name
 from qhybrid.rundir import atomic_path
 
 _METADATA_KEY = "qhybrid"
@@ -149,10 +150,11 @@ def _update(digest: Any, circuit: QuantumCircuit) -> None:
         for parameter in parameters:
             digest.update(_parameter_bytes(parameter))
         # A custom gate's name does not determine what it does; its definition does. Standard gates' names do.
-        is_standard = getattr(operation, "_standard_gate", None) is not None
         holds_matrix = any(isinstance(parameter, np.ndarray) for parameter in parameters)
-        if isinstance(operation, Instruction) and not is_standard and not holds_matrix and operation.definition:
-            _update(digest, operation.definition)
+        if standard_name(operation) is None and not holds_matrix and not instruction.clbits:
+            definition = definition_of(operation)
+            if definition is not None:
+                _update(digest, definition)
 
 
 def _parameter_bytes(parameter: Any) -> bytes:

@@ -32,7 +32,7 @@ def reference(circuit: QuantumCircuit, observables: object, values: np.ndarray) 
 
 
 @st.composite
-def circuits(draw: st.DrawFn, max_qubits: int = 5) -> QuantumCircuit:
+def circuits(draw: st.DrawFn, max_qubits: int = 7) -> QuantumCircuit:
     n = draw(st.integers(1, max_qubits))
     circuit = QuantumCircuit(n)
     expressions = st.sampled_from(
