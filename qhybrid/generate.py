@@ -36,6 +36,8 @@ def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None)
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     config = config or run.config().sampling or SamplingConfig()
     checkpoint = load_checkpoint(run.path)
+    if checkpoint.config.training.device != "cpu" and torch.cuda.is_available():
+        checkpoint.model.cuda()
     seeds = list(range(config.seed, config.seed + config.images))
     with progress("sampling", len(seeds)) as advance:
         images = generate(checkpoint, config, seeds, advance)
@@ -67,8 +69,8 @@ def generate_batch(checkpoint: Checkpoint, config: SamplingConfig, seeds: list[i
     source = noise_source(checkpoint.config.diffusion)
     shape = checkpoint.image_shape
     sampler = build_sampler(checkpoint.config.diffusion, config.sampler, config.steps, config.eta)
-    latents = image_noise(source, filled, shape, 0)
+    latents = image_noise(source, filled, shape, 0).to(next(checkpoint.model.parameters()).device)
     images = sample_images(
         checkpoint.model, sampler, latents, lambda step: image_noise(source, filled, shape, step + 1)
     )
-    return images[: len(seeds)]
+    return images[: len(seeds)].cpu()

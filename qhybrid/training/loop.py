@@ -186,11 +186,14 @@ def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = Fa
         QHybridError: Bad configuration, data or output folder (nothing is written), or a loss that is not finite.
     """
     trainer = prepare(config)
-    run = RunDirectory.create(out, config, resume=resume)
+    accelerator = trainer.accelerator
+    with accelerator.main_process_first():
+        run = RunDirectory.create(out, config, resume=resume or not accelerator.is_main_process)
     folder = latest_checkpoint(run)
     if folder is not None:
         trainer.restore(folder)
-    _trim_log(run, trainer.step)
+    if accelerator.is_main_process:
+        _trim_log(run, trainer.step)
     with _interruptible() as interrupted:
         _run_steps(trainer, run, interrupted)
     return run
