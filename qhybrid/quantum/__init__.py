@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qhybrid.quantum.aer import AerEstimator
     from qhybrid.quantum.ansatz import build_spec, published_spec, spec_from_config
+    from qhybrid.quantum.capability import measure_capability
     from qhybrid.quantum.diagnosis import Diagnosis, diagnose
     from qhybrid.quantum.estimator import CompiledEstimator
     from qhybrid.quantum.factory import build_estimator
     from qhybrid.quantum.feasibility import require_feasible
     from qhybrid.quantum.layer import QuantumLayer, build_qnn
+    from qhybrid.quantum.shrinkage import device_shrinkage
     from qhybrid.quantum.spec import CircuitSpec
+    from qhybrid.quantum.trainability import gradient_scaling
 
 _HOMES = {
     "AerEstimator": "aer",
@@ -27,7 +30,10 @@ _HOMES = {
     "build_estimator": "factory",
     "build_qnn": "layer",
     "build_spec": "ansatz",
+    "device_shrinkage": "shrinkage",
     "diagnose": "diagnosis",
+    "gradient_scaling": "trainability",
+    "measure_capability": "capability",
     "published_spec": "ansatz",
     "require_feasible": "feasibility",
     "spec_from_config": "ansatz",
@@ -42,7 +48,10 @@ __all__ = [
     "build_estimator",
     "build_qnn",
     "build_spec",
+    "device_shrinkage",
     "diagnose",
+    "gradient_scaling",
+    "measure_capability",
     "published_spec",
     "require_feasible",
     "spec_from_config",

@@ -47,6 +47,7 @@ class Diagnosis:
 
     Attributes:
         parameters: Names, inputs first.
+        inputs: Those that carry data.
         dead: Weights that no expectation value depends on, by either criterion.
         dead_inputs: The same for inputs.
         proven: Those of both that are dead by structure.
@@ -57,6 +58,7 @@ class Diagnosis:
     """
 
     parameters: tuple[str, ...]
+    inputs: tuple[str, ...]
     dead: tuple[str, ...]
     dead_inputs: tuple[str, ...]
     proven: tuple[str, ...]
@@ -98,6 +100,7 @@ def diagnose(spec: CircuitSpec, draws: int = 32, seed: int = 0) -> Diagnosis:
     variance = jacobian.var(axis=0).mean(axis=0)
     return Diagnosis(
         parameters=names,
+        inputs=names[:first_weight],
         dead=tuple(names[k] for k in sorted(dead) if k >= first_weight),
         dead_inputs=tuple(names[k] for k in sorted(dead) if k < first_weight),
         proven=tuple(names[k] for k in sorted(proven)),
