@@ -7,6 +7,7 @@ from qhybrid.quantum.spec import CircuitSpec
 
 _LANES = 8
 _MAX_QUBITS = 30
+MAX_NOISY_QUBITS = 8
 
 
 def require_feasible(spec_or_qubits: CircuitSpec | int, batch_size: int) -> None:
@@ -33,6 +34,24 @@ def require_feasible(spec_or_qubits: CircuitSpec | int, batch_size: int) -> None
         f"(2^{qubits} amplitudes of 8 bytes for each of {batch_size} samples) and this machine has "
         f"{_readable(available)} available: use at most {fitting} qubits"
     )
+
+
+def require_feasible_under_noise(qubits: int) -> None:
+    """Refuse a circuit whose density matrix is too large to be followed exactly.
+
+    Args:
+        qubits: Qubits that the circuit and its noise act on and that some observable depends on.
+
+    Raises:
+        CircuitError: More than `MAX_NOISY_QUBITS`; says the memory and the way to go.
+    """
+    if qubits > MAX_NOISY_QUBITS:
+        raise CircuitError(
+            f"{qubits} qubits under noise: a density matrix takes {_readable(_LANES * 4 << 2 * qubits)} of memory for "
+            f"each step and {_LANES} samples (4^{qubits} numbers each) and is followed for at most "
+            f"{MAX_NOISY_QUBITS} qubits; use Aer's trajectories: AerEstimator(noise_model, shots=...), or "
+            "`simulator: aer` with `shots`"
+        )
 
 
 def _state_bytes(qubits: int) -> int:
