@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from qhybrid.quantum.estimator import CompiledEstimator
 from qhybrid.quantum.factory import build_estimator
 from qhybrid.quantum.shift import ShiftedCircuit
 from qhybrid.quantum.spec import CircuitSpec
+from qhybrid.quantum.spsa import PerturbedCircuit, Spsa
 
 __all__ = ["QuantumLayer", "build_estimator", "build_qnn"]
 
@@ -59,16 +60,24 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
     """
 
     def __init__(
-        self, qnn: EstimatorQNN, initial_weights: ArrayLike | Tensor | None = None, *, seed: int | None = None
+        self,
+        qnn: EstimatorQNN,
+        initial_weights: ArrayLike | Tensor | None = None,
+        *,
+        seed: int | None = None,
+        gradient: Literal["auto", "parameter_shift", "spsa"] | Spsa = "auto",
     ) -> None:
         """
         Args:
             qnn: The network; its estimator decides how the layer is evaluated.
             initial_weights: (n_weights,); by default uniform in [-1, 1] radians.
             seed: Of the default initial weights; by default torch's global generator is used.
+            gradient: `auto` is the adjoint method with a `CompiledEstimator` and parameter shifts with any other;
+                `spsa` (or `Spsa` with settings) takes two evaluations per sample whatever the number of parameters.
 
         Raises:
-            CircuitError: Not an `EstimatorQNN`, weights of another length, or a circuit that cannot be evaluated.
+            CircuitError: Not an `EstimatorQNN`, weights of another length, an unknown gradient, or a circuit that
+                cannot be evaluated.
         """
         if not isinstance(qnn, EstimatorQNN):
             raise CircuitError(f"QuantumLayer takes an EstimatorQNN, not {type(qnn).__name__}")
@@ -76,7 +85,7 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         super().__init__(qnn, initial_weights=weights, sparse=False)
         # The connector registers its parameter under two names; both reach the one that is left.
         del self._parameters["_weights"]
-        self._evaluator = _make_evaluator(qnn)
+        self._evaluator = _make_evaluator(qnn, gradient)
 
     def __getattr__(self, name: str) -> Any:
         # While the connector's constructor runs, `_weights` must be free to be registered.
@@ -144,10 +153,12 @@ class _CompiledEvaluator:
         return self._compiled.vjp(values, grad_output, shared=self._shared, states=states)
 
 
-class _ShiftEvaluator:
-    def __init__(self, qnn: EstimatorQNN) -> None:
+class _PubEvaluator:
+    """One pub to whatever estimator the QNN holds."""
+
+    def __init__(self, qnn: EstimatorQNN, circuit: ShiftedCircuit | PerturbedCircuit) -> None:
         self._qnn = qnn
-        self._circuit = ShiftedCircuit(qnn.circuit, list(qnn.observables), _parameters(qnn))
+        self._circuit = circuit
 
     def forward(self, values: Array, inputs: bool, weights: bool) -> tuple[Array, Any]:
         first = self._qnn.num_inputs
@@ -188,10 +199,16 @@ class _Evaluate(torch.autograd.Function):
         return by_input, by_weight, None, None
 
 
-def _make_evaluator(qnn: EstimatorQNN) -> _Evaluator:
-    if isinstance(qnn.estimator, CompiledEstimator):
+def _make_evaluator(qnn: EstimatorQNN, gradient: str | Spsa) -> _Evaluator:
+    if gradient == "auto" and isinstance(qnn.estimator, CompiledEstimator):
         return _CompiledEvaluator(qnn, qnn.estimator)
-    return _ShiftEvaluator(qnn)
+    observables, parameters = list(qnn.observables), _parameters(qnn)
+    if gradient in ("auto", "parameter_shift"):
+        return _PubEvaluator(qnn, ShiftedCircuit(qnn.circuit, observables, parameters))
+    settings = Spsa() if gradient == "spsa" else gradient
+    if not isinstance(settings, Spsa):
+        raise CircuitError(f"unknown gradient `{gradient}` (known: auto, parameter_shift, spsa)")
+    return _PubEvaluator(qnn, PerturbedCircuit(qnn.circuit, observables, parameters, settings))
 
 
 def _parameters(qnn: EstimatorQNN) -> Sequence[Any]:

@@ -17,9 +17,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
-from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Features
 from qhybrid.quantum.lowering import expand
+from qhybrid.quantum.pubs import evaluate_pub
 
 Array = NDArray[np.float64]
 
@@ -40,8 +40,7 @@ class ShiftedCircuit:
         self._columns = [self._features.parameters_of(angle) for angle in self._expansion.angles]
         self.circuit = self._expansion.circuit
         self.num_angles = len(self._columns)
-        # Shape (M, 1), to broadcast against (evaluations,).
-        self._observables = [[observable] for observable in observables]
+        self._observables = list(observables)
 
     def evaluate(
         self, estimator: Any, values: Array, wanted: frozenset[int], precision: float | None
@@ -59,7 +58,7 @@ class ShiftedCircuit:
             moves.
 
         Raises:
-            CircuitError: The estimator returned another shape or numbers that are not finite.
+            CircuitError: As `evaluate_pub`.
         """
         if not len(values):
             return np.zeros((0, len(self._observables))), np.zeros((0, len(self._observables), self.num_angles))
@@ -70,16 +69,8 @@ class ShiftedCircuit:
             points[1 + 2 * position, :, k] += math.pi / 2
             points[2 + 2 * position, :, k] -= math.pi / 2
         flat = points.reshape(len(points) * len(values), self.num_angles)
-        pub = (self.circuit, self._observables, flat) if self.num_angles else (self.circuit, self._observables)
-        answer = np.asarray(estimator.run([pub], precision=precision).result()[0].data.evs, dtype=np.float64)
-        if self.num_angles == 0:
-            answer = np.repeat(answer, len(flat), axis=1)
-        expected = (len(self._observables), len(flat))
-        if answer.shape != expected or not np.isfinite(answer).all():
-            raise CircuitError(
-                f"the estimator returned expectation values of shape {answer.shape}, expected {expected} finite numbers"
-            )
-        table = answer.T.reshape(len(points), len(values), -1)
+        table = evaluate_pub(estimator, self.circuit, self._observables, flat, precision)
+        table = table.reshape(len(points), len(values), -1)
         jacobian = np.zeros((*table.shape[1:], self.num_angles))
         for position, k in enumerate(shifted):
             jacobian[:, :, k] = (table[1 + 2 * position] - table[2 + 2 * position]) / 2

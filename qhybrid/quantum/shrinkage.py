@@ -18,6 +18,7 @@ from qiskit.providers import BackendV2
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.estimator import CompiledEstimator
+from qhybrid.quantum.pubs import evaluate_pub
 from qhybrid.quantum.spec import CircuitSpec
 
 _CONSTANT = 1e-6
@@ -120,7 +121,4 @@ def _values(spec: CircuitSpec, estimator: BaseEstimatorV2, points: NDArray[np.fl
     """Expectation values (draws, M)."""
     names = {parameter: column for column, parameter in enumerate([*spec.inputs, *spec.weights])}
     columns = [names[parameter] for parameter in spec.circuit.parameters]
-    observables = [[observable] for observable in spec.observables]
-    pub = (spec.circuit, observables, points[:, columns]) if columns else (spec.circuit, observables)
-    table = np.asarray(estimator.run([pub]).result()[0].data.evs, dtype=np.float64)
-    return np.broadcast_to(table.T, (len(points), len(observables)))
+    return evaluate_pub(estimator, spec.circuit, spec.observables, points[:, columns], None)
