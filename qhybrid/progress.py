@@ -21,15 +21,18 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
+def progress(description: str, total: int, done: int = 0, *, quiet: bool = False) -> Iterator[Advance]:
     """Show a stage's progress and the time left.
 
     Args:
         description: What is being done, e.g. `training`.
         total: Number of steps of the whole stage.
         done: Steps finished earlier (a resumed run).
+        quiet: Show nothing, e.g. in all but one of several processes.
     """
-    if sys.stderr.isatty():
+    if quiet:
+        yield lambda steps=1, note="": None
+    elif sys.stderr.isatty():
         with _bar(description, total, done) as advance:
             yield advance
     else:

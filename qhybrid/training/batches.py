@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qhybrid.diffusion.noise import NoiseSource, generator
+from qhybrid.diffusion.noise import NoiseSource, TimedNoise, generator
 
 # First component of the stream names, so that noise, time steps and order are independent of each other.
 _ORDER, _TIME, _NOISE = 0, 1, 2
@@ -40,17 +40,28 @@ class Batches:
     Args:
         images: `(N, C, H, W)` in [-1, 1].
         batch_size: B; may exceed N (tiny sets are gone through several times in a batch).
-        timesteps: T; time steps are uniform in [0, T).
-        source: Where epsilon comes from.
+        timesteps: T.
+        source: Where epsilon comes from; asked for the time steps as well if it is a `TimedNoise`.
         seed: Of the run.
+        density: `(T,)`, how often each time step is drawn; by default all alike.
     """
 
-    def __init__(self, images: Tensor, batch_size: int, timesteps: int, source: NoiseSource, seed: int) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        batch_size: int,
+        timesteps: int,
+        source: NoiseSource | TimedNoise,
+        seed: int,
+        *,
+        density: NDArray[np.float64] | None = None,
+    ) -> None:
         self._images = images
         self._batch_size = batch_size
         self._timesteps = timesteps
         self._source = source
         self._seed = seed
+        self._cumulative = None if density is None else torch.from_numpy(np.cumsum(density))
         self._cached_order: tuple[int, NDArray[np.int64]] | None = None
 
     def __getitem__(self, step: int) -> Batch:
@@ -58,11 +69,21 @@ class Batches:
         positions = range(step * self._batch_size, (step + 1) * self._batch_size)
         indices = torch.tensor([self._index(position) for position in positions])
         images = self._images[indices]
-        t = torch.randint(
-            self._timesteps, (self._batch_size,), generator=generator(_TIME, self._seed, step), dtype=torch.int64
-        )
-        epsilon = self._source.draw((_NOISE, self._seed, step), images.shape)
+        t = self._times(step)
+        name = (_NOISE, self._seed, step)
+        if isinstance(self._source, TimedNoise):
+            epsilon = self._source.draw_at(t, name, images.shape)
+        else:
+            epsilon = self._source.draw(name, images.shape)
         return Batch(images, epsilon, t)
+
+    def _times(self, step: int) -> Tensor:
+        random = generator(_TIME, self._seed, step)
+        if self._cumulative is None:
+            return torch.randint(self._timesteps, (self._batch_size,), generator=random, dtype=torch.int64)
+        # Inverse of the distribution function; its last value, 1 up to rounding, may lie below a draw.
+        uniform = torch.rand(self._batch_size, generator=random, dtype=torch.float64) * self._cumulative[-1]
+        return torch.searchsorted(self._cumulative, uniform, right=True).clamp(max=self._timesteps - 1)
 
     def _index(self, position: int) -> int:
         epoch, offset = divmod(position, len(self._images))

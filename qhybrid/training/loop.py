@@ -202,7 +202,7 @@ def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = Fa
 def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> None:
     training = trainer.config.training
     main = trainer.accelerator.is_main_process
-    with progress("training", training.steps, trainer.step) as advance:
+    with progress("training", training.steps, trainer.step, quiet=not main) as advance:
         while trainer.step < training.steps:
             rate = trainer.learning_rate
             norms = trainer.train_step()
@@ -212,8 +212,7 @@ def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> N
                 note = f"loss {row['loss']:.4f}"
                 if main:
                     _append(run.train_log, row)
-            if main:
-                advance(1, note)
+            advance(1, note)
             if interrupted or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps:
                 trainer.save(run)
             if interrupted:

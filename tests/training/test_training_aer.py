@@ -16,8 +16,15 @@ def test_one_aer_job_per_step_and_the_loss_falls(root, tmp_path, monkeypatch):
     steps = 40
     config = load_config(
         root / "configs" / "digits_aer_noise.yaml",
-        [f"training.steps={steps}", "training.batch_size=8", "model.channels=[8, 16, 24]", "model.time_dim=16"]
-        + ["quantum.qubits=2", "training.learning_rate=1e-2", "training.warmup_steps=0"],
+        [
+            f"training.steps={steps}",
+            "training.batch_size=8",
+            "training.learning_rate=1e-2",
+            "training.warmup_steps=0",
+            "model.channels=[8, 16, 24]",
+            "model.time_dim=16",
+            "quantum.qubits=2",
+        ],
     )
     assert config.quantum.simulator == "aer"
     assert config.quantum.noise is not None
