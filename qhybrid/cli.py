@@ -17,7 +17,7 @@ from qhybrid.errors import Interrupted, QHybridError
 
 if TYPE_CHECKING:
     from qhybrid.config import RunConfig
-    from qhybrid.quantum import Diagnosis
+    from qhybrid.quantum import CircuitSpec
     from qhybrid.rundir import RunDirectory
 
 USER_ERROR = 2
@@ -128,7 +128,16 @@ def report(run: RunArgument) -> None:
 
 
 @app.command()
-def inspect(config: ConfigArgument, overrides: SetOption = None) -> None:
+def inspect(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Tell what is left of the outputs there, e.g. fake_torino.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the circuit into a .png, .svg or .pdf file.")
+    ] = None,
+) -> None:
     """Show the circuit of a configuration and tell what it can learn, before any training."""
     from qhybrid.models.build import circuit_spec
 
@@ -137,10 +146,14 @@ def inspect(config: ConfigArgument, overrides: SetOption = None) -> None:
     if spec is None:
         _say(f"the `{settings.model.bottleneck}` arm has no circuit")
         return
-    from qhybrid.quantum import diagnose
+    if picture is not None:
+        from qhybrid.quantum.inspection import save_picture
 
+        save_picture(spec, picture)
     _say(str(spec.circuit.draw("text", fold=110)))
-    _print_diagnosis(diagnose(spec))
+    _print_diagnosis(spec, device)
+    if picture is not None:
+        _say(f"picture: {picture}")
 
 
 @app.command()
@@ -221,21 +234,21 @@ def _print_dry_run(config: RunConfig) -> None:
         _say(line)
 
 
-def _print_diagnosis(diagnosis: Diagnosis) -> None:
+def _print_diagnosis(spec: CircuitSpec, device: str | None) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("parameter", "gradient variance", "reaches", title="what the circuit can learn")
-    dead = {*diagnosis.dead, *diagnosis.dead_inputs}
-    for name in diagnosis.parameters:
-        reached = [str(k) for k, cone in enumerate(diagnosis.light_cones) if name in cone.parameters]
-        reaches = "dead" if name in dead else f"outputs {', '.join(reached)}"
-        table.add_row(name, f"{diagnosis.gradient_variance[name]:.2e}", reaches)
-    Console().print(table)
-    _say(
-        f"{len(dead)} of {len(diagnosis.parameters)} parameters are dead ({len(diagnosis.proven)} proven by structure)"
-    )
-    _say(f"variances over {diagnosis.draws} draws of all angles, seed {diagnosis.seed}")
+    from qhybrid.quantum import device_shrinkage, diagnose, measure_capability
+    from qhybrid.quantum import inspection as show
+
+    found = diagnose(spec)
+    left = None if device is None else device_shrinkage(spec, device)
+    console = Console()
+    console.print(show.circuit_table(spec))
+    console.print(show.parameter_table(spec, found))
+    console.print(show.output_table(spec, found, left))
+    capability = measure_capability(spec, pairs=show.affordable_pairs(spec.num_qubits))
+    for line in show.summary_lines(found, capability, left):
+        _say(line)
 
 
 def _say(text: str) -> None:
