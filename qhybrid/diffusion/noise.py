@@ -1,7 +1,11 @@
 """Noise sources: standardized tensors (mean 0, variance 1 per pixel) from seedable, independent streams.
 
 A stream is named by integers, e.g. (image seed, step): the same name always gives the same numbers, whatever was
-drawn before and by whom. So an image does not depend on its batch, a resumed run not on its interruption.
+drawn before and by whom. So an image does not depend on its batch, a resumed run not on its interruption, and workers
+that work on different names never share a draw.
+
+Quantum noise enters as `epsilon = sqrt(1 - lambda) epsilon_gauss + sqrt(lambda) epsilon_quantum`. Both parts are drawn
+under the same name, so with lambda = 0 the numbers are, bit for bit, those of a run without quantum noise.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import torch
 from torch import Tensor
 
 from qhybrid.config import DiffusionConfig
+from qhybrid.diffusion.schedules import quantum_share
 
 
 class NoiseSource(Protocol):
@@ -31,16 +36,87 @@ class GaussianNoise:
         return torch.randn(tuple(shape), generator=generator(*name))
 
 
-def noise_source(config: DiffusionConfig) -> NoiseSource:
-    """The source that the configuration names."""
-    sources = {"gaussian": GaussianNoise}
-    return sources[config.noise]()
+class TimedNoise:
+    """Gaussian noise with the quantum share of each time step.
+
+    Args:
+        quantum: The other source.
+        share: `(T,)`, lambda(t) in [0, 1].
+    """
+
+    def __init__(self, quantum: NoiseSource, share: Tensor) -> None:
+        self._gaussian = GaussianNoise()
+        self._quantum = quantum
+        self._share = share.float()
+
+    def draw_at(self, t: Tensor, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """Noise for samples of time steps `t` `(B,)`; `shape` is `(B, C, H, W)`."""
+        share = self._share[t].view(-1, *[1] * (len(shape) - 1))
+        gaussian = self._gaussian.draw(name, shape)
+        if not bool(share.any()):
+            return gaussian
+        return (1 - share).sqrt() * gaussian + share.sqrt() * self._quantum.draw(name, shape)
+
+
+class SamplingNoise:
+    """Noise of the reverse process: a stream `(image seed, step)` at the time of that step.
+
+    Args:
+        latent: Source of step 0, the initial latents; `None` is Gaussian.
+        reverse: Source of steps k + 1; `None` is Gaussian.
+        share: `(T,)`, lambda(t).
+        timesteps: Time step of each reverse step.
+    """
+
+    def __init__(
+        self, latent: NoiseSource | None, reverse: NoiseSource | None, share: Tensor, timesteps: Sequence[int]
+    ) -> None:
+        self._gaussian = GaussianNoise()
+        self._latent = None if latent is None else TimedNoise(latent, share)
+        self._reverse = None if reverse is None else TimedNoise(reverse, share)
+        self._timesteps = [len(share) - 1, *timesteps]
+
+    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """Noise of one image, `shape` `(C, H, W)`."""
+        step = name[-1]
+        source = self._reverse if step else self._latent
+        if source is None:
+            return self._gaussian.draw(name, shape)
+        return source.draw_at(torch.tensor([self._timesteps[step]]), name, shape)
+
+
+def noise_source(config: DiffusionConfig, timesteps: Sequence[int] = ()) -> NoiseSource:
+    """The source of a sampler.
+
+    Args:
+        config: The trained process.
+        timesteps: Time step of each reverse step, in the order of sampling; needed by stochastic samplers.
+    """
+    noise = config.noise
+    if not (noise.latent or noise.reverse) or (noise.source == "gaussian" and noise.bank is None):
+        return GaussianNoise()
+    from qhybrid.diffusion.sources import open_source
+
+    latent = open_source(noise, "latent") if noise.latent else None
+    reverse = open_source(noise, "reverse", max(1, len(timesteps))) if noise.reverse else None
+    return SamplingNoise(latent, reverse, _share(config), timesteps)
+
+
+def forward_noise(config: DiffusionConfig, steps: int) -> NoiseSource | TimedNoise:
+    """The source of the forward process in a training of `steps` steps."""
+    noise = config.noise
+    if not noise.forward or (noise.source == "gaussian" and noise.bank is None):
+        return GaussianNoise()
+    from qhybrid.diffusion.sources import open_source
+
+    return TimedNoise(open_source(noise, "forward", steps), _share(config))
 
 
 def generator(*name: int) -> torch.Generator:
     """A CPU random generator for the stream `name`; different names give statistically independent streams."""
-    # SeedSequence hashes the name; seeding torch by sums or products of the integers would let streams coincide.
-    seed = int(np.random.SeedSequence(name).generate_state(1, np.uint64)[0])
+    # SeedSequence hashes the name; seeding torch by sums or products of the integers would let streams coincide. It
+    # fills short names up with zeros, so without the length (5,) and (5, 0) would be the same stream.
+    seed = int(np.random.SeedSequence((*name, len(name))).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(seed)
 
 
@@ -57,3 +133,7 @@ def image_noise(source: NoiseSource, seeds: Sequence[int], shape: Sequence[int],
         Tensor `(len(seeds), C, H, W)`.
     """
     return torch.stack([source.draw((seed, step), shape) for seed in seeds])
+
+
+def _share(config: DiffusionConfig) -> Tensor:
+    return torch.from_numpy(quantum_share(config.noise.share, config.timesteps))

@@ -1,0 +1,239 @@
+"""Banks: files of ready quantum noise, `NAME.npz` with the numbers and `NAME.json` with all that is known of them.
+
+The npz holds one uncompressed array, so that it can be memory-mapped in place: `integers` uint16 `(N,)` of k bits
+(`quantum_bits`, or `gaussian` for a pseudo-random control of the same law) or `values` float32 `(evaluations, pixels of
+a patch)` (`quantum_intrinsic`). The JSON holds provenance, law, checksum, certificate, and who has drawn how much.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qhybrid.diffusion.bits import BitLaw
+from qhybrid.diffusion.errors import NoiseError
+from qhybrid.errors import RunDirectoryError
+from qhybrid.rundir import atomic_path, read_json, write_json
+
+_FORMAT = 1
+_MEMBERS = {"quantum_bits": "integers", "gaussian": "integers", "quantum_intrinsic": "values"}
+_DTYPES: dict[str, np.dtype[Any]] = {"integers": np.dtype(np.uint16), "values": np.dtype(np.float32)}
+# Pages that were read stay counted as this process's memory until they are given back.
+_RESIDENT_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class BankRecord:
+    """What stands in the JSON file.
+
+    Attributes:
+        name: By which a configuration may accept the bank although its certificate fails.
+        source: `quantum_bits`, `quantum_intrinsic`, or `gaussian` for pseudo-random integers.
+        shape: Of the stored array.
+        law: `resolution` of integers; or `shots`, `patch`, `mean`, `deviation` and `covariance` of the pixels.
+        provenance: Backend, job ids, date, circuit, shots, calibration.
+        checksum: SHA-256 of the stored numbers.
+        certificate: From `certify`, or `None`.
+        drawn: Numbers reserved by each consumer.
+    """
+
+    name: str
+    source: str
+    shape: tuple[int, ...]
+    law: dict[str, Any]
+    provenance: dict[str, Any]
+    checksum: str
+    certificate: dict[str, Any] | None = None
+    drawn: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> int:
+        """Noise values in the bank."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def unit(self) -> int:
+        """Numbers that belong together: the pixels of a patch, or 1."""
+        return self.shape[1] if len(self.shape) == 2 else 1
+
+    @property
+    def uses(self) -> float:
+        """How often the bank has been used up so far."""
+        return sum(self.drawn.values()) / self.numbers
+
+
+class Bank:
+    """An open bank. Reading maps the file and keeps less than 100 MB of it in memory.
+
+    Raises:
+        NoiseError: A file is missing, truncated, or not what the record says.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.record = read_record(self.path)
+        self._member = _MEMBERS[self.record.source]
+        self._dtype = _DTYPES[self._member]
+        self._law = BitLaw(int(self.record.law["resolution"])) if self._member == "integers" else None
+        offset = _locate(self.path, self._member, self._dtype, self.record.shape)
+        with self.path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._offset = offset
+        self._touched = 0
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of the pixels that belong together."""
+        height, width = self.record.law.get("patch", (1, 1))
+        return int(height), int(width)
+
+    def stored(self, start: int, count: int) -> NDArray[Any]:
+        """Stored numbers, flat: a copy of `count` of them from `start` on."""
+        return self._view(start, count).copy()
+
+    def normals(self, start: int, count: int) -> NDArray[np.float32]:
+        """Standardized numbers, flat."""
+        return self.stored(start, count) if self._law is None else self._law.normals(self._view(start, count))
+
+    def _view(self, start: int, count: int) -> NDArray[Any]:
+        size = self._dtype.itemsize
+        self._touched += count * size
+        if self._touched > _RESIDENT_LIMIT and hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = count * size
+        return np.frombuffer(self._map, self._dtype, count, self._offset + start * size)
+
+
+def write_bank(path: Path, record: BankRecord, chunks: Iterable[NDArray[Any]]) -> BankRecord:
+    """Write a bank piece by piece.
+
+    Args:
+        path: The npz file; the JSON goes beside it.
+        record: What is known; the checksum is filled in.
+        chunks: The numbers in order, in pieces along the first axis.
+
+    Raises:
+        NoiseError: The pieces do not add up to `record.shape`.
+    """
+    member = _MEMBERS[record.source]
+    dtype = _DTYPES[member]
+    digest, written = hashlib.sha256(), 0
+    with atomic_path(path) as temporary:
+        with (
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+            archive.open(f"{member}.npy", "w", force_zip64=True) as file,
+        ):
+            header = {"descr": dtype.str, "fortran_order": False, "shape": record.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for chunk in chunks:
+                content = np.ascontiguousarray(chunk, dtype=dtype).tobytes()
+                digest.update(content)
+                file.write(content)
+                written += len(content)
+        if written != record.numbers * dtype.itemsize:
+            raise NoiseError(f"{written // dtype.itemsize} numbers given for a bank of shape {record.shape}")
+    finished = replace(record, checksum=digest.hexdigest())
+    write_record(path, finished)
+    return finished
+
+
+def read_record(path: Path) -> BankRecord:
+    """The JSON beside a bank.
+
+    Raises:
+        NoiseError: It is missing or not the record of a bank.
+    """
+    if not path.is_file():
+        raise NoiseError(f"there is no noise bank `{path}`: `qhybrid noise make` writes one")
+    try:
+        values = read_json(_record_file(path))
+        if values.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        record = BankRecord(**values | {"shape": tuple(values["shape"])})
+        known = record.source in _MEMBERS and all(isinstance(size, int) and size > 0 for size in record.shape)
+        needed = ("resolution",) if _MEMBERS.get(record.source) == "integers" else ("shots", "patch", "mean")
+    except (RunDirectoryError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NoiseError(f"`{_record_file(path)}` is not the record of a noise bank: {error}") from None
+    if not known or any(key not in record.law for key in needed):
+        raise NoiseError(f"`{_record_file(path)}` is not the record of a noise bank: source, shape or law is damaged")
+    return record
+
+
+def write_record(path: Path, record: BankRecord) -> None:
+    """Write the JSON beside a bank."""
+    write_json(_record_file(path), {"format": _FORMAT, **asdict(record)})
+
+
+@contextlib.contextmanager
+def locked_record(path: Path) -> Iterator[BankRecord]:
+    """The record, with other processes kept from changing it meanwhile."""
+    import fcntl
+
+    lock = path.with_suffix(".lock")
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise NoiseError(
+            f"the use of bank `{path}` cannot be recorded ({error.strerror}): copy it to a folder that can be written"
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield read_record(path)
+    finally:
+        os.close(handle)
+
+
+def checksum(bank: Bank) -> str:
+    """SHA-256 of the stored numbers."""
+    digest = hashlib.sha256()
+    step = 1 << 22
+    for start in range(0, bank.record.numbers, step):
+        digest.update(bank.stored(start, min(step, bank.record.numbers - start)).tobytes())
+    return digest.hexdigest()
+
+
+def _record_file(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _locate(path: Path, member: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Position of the array's first byte in the file."""
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            entry = archive.getinfo(f"{member}.npy")
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise NoiseError(
+                    f"bank `{path}` is compressed and cannot be mapped: write it with `qhybrid noise make`"
+                )
+            # The local header repeats the name and may carry another extra field than the directory.
+            file.seek(entry.header_offset + 26)
+            name_length, extra_length = struct.unpack("<HH", file.read(4))
+            file.seek(entry.header_offset + 30 + name_length + extra_length)
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            found_shape, fortran, found_dtype = read(file)
+            offset = file.tell()
+            size = os.fstat(file.fileno()).st_size
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, struct.error) as error:
+        if isinstance(error, NoiseError):
+            raise
+        raise NoiseError(f"bank `{path}` is truncated or no npz file with `{member}`: make or fetch it again") from None
+    if (found_shape, found_dtype, fortran) != (shape, dtype, False):
+        raise NoiseError(
+            f"bank `{path}` holds {found_dtype} of shape {found_shape}, its record says {dtype} of shape {shape}: "
+            "the two files do not belong together"
+        )
+    if offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > size:
+        raise NoiseError(f"bank `{path}` is truncated: make or fetch it again")
+    return offset

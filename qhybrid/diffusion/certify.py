@@ -1,0 +1,312 @@
+"""Does a noise source keep what it claims? Statistical checks, each with its value and what is allowed.
+
+A stream of k-bit normal numbers claims independence, the law of `BitLaw`, and nearly one bit of min-entropy per bit.
+Fluctuations of expectation values claim mean 0 and variance 1 per pixel, the (scaled) binomial law of their shots,
+independence of successive evaluations, and the stored covariance between the pixels of a patch; they do not claim to be
+Gaussian nor uncorrelated within a patch. Every check refuses a source that keeps its claim with probability 1e-4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qhybrid.diffusion.bank import Bank, checksum
+from qhybrid.diffusion.bits import BitLaw, markov_entropy, most_common_value_entropy
+from qhybrid.diffusion.errors import NoiseError
+from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations
+
+LAGS = 64
+# Checks look at no more numbers than this, in runs spread evenly over the bank.
+_LIMIT = 1 << 22
+_RUNS = 64
+_ALPHA = 1e-4
+_LEAST_BITS = 100_000
+_LEAST_EVALUATIONS = 2_000
+_LEAST_ENTROPY = 0.98
+# Width of the image that a stream of single numbers is laid out on to see spatial correlation.
+_WIDTH = 28
+_LIVE_NUMBERS = 1 << 14
+_LIVE_EVALUATIONS = 1 << 12
+_LIVE_NAME = (1 << 61,)
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test. `value` passes if it lies in [`low`, `high`]; test statistics are in standard errors."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def passed(self) -> bool:
+        return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was tested and what came out.
+
+    Attributes:
+        source: Kind of source.
+        numbers: How many numbers were looked at.
+        checks: The claims.
+        measured: Moments, correlations and whatever else a reader wants to know.
+    """
+
+    source: str
+    numbers: int
+    checks: tuple[Check, ...]
+    measured: dict[str, Any]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the checks that did not pass."""
+        return tuple(check.name for check in self.checks if not check.passed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored beside a bank."""
+        return {
+            "source": self.source,
+            "numbers": self.numbers,
+            "significance": _ALPHA,
+            "failed": list(self.failed),
+            "checks": [asdict(check) | {"passed": check.passed} for check in self.checks],
+            "measured": self.measured,
+        }
+
+
+def certify_bank(bank: Bank) -> Certificate:
+    """Test a bank, its checksum first.
+
+    Raises:
+        NoiseError: The numbers are not those that were written, or too few to tell anything.
+    """
+    if checksum(bank) != bank.record.checksum:
+        raise NoiseError(f"bank `{bank.path}` was altered: its numbers do not have the recorded checksum")
+    law = bank.record.law
+    stored = _spread(bank)
+    if bank.record.source == "quantum_intrinsic":
+        values = stored.reshape(-1, bank.record.unit)
+        return certify_fluctuations(
+            values, int(law["shots"]), np.array(law["mean"]), np.array(law["deviation"]), np.array(law["covariance"])
+        )
+    return certify_integers(stored, int(law["resolution"]), bank.record.source)
+
+
+def certify_simulated(source: SimulatedBits | SimulatedFluctuations) -> Certificate:
+    """Test numbers of a simulated source that no run ever draws."""
+    if isinstance(source, SimulatedBits):
+        return certify_integers(source.integers(_LIVE_NAME, _LIVE_NUMBERS), source.law.resolution, "quantum_bits")
+    values = source.evaluations(_LIVE_NAME, _LIVE_EVALUATIONS)
+    return certify_fluctuations(values, source.shots, source.mean, source.deviation, None)
+
+
+def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str) -> Certificate:
+    """Test a stream of k-bit integers, as bits and as normal numbers.
+
+    Raises:
+        NoiseError: Fewer than 100,000 bits.
+    """
+    if integers.size * resolution < _LEAST_BITS:
+        raise NoiseError(
+            f"{integers.size * resolution:,} bits are too few for a certificate: at least {_LEAST_BITS:,} are needed"
+        )
+    law = BitLaw(resolution)
+    bits = law.bits(integers)
+    values = law.normals(integers).astype(np.float64)
+    n = values.size
+    moments = _moments(values)
+    autocorrelation, bit_autocorrelation = _autocorrelation(values), _autocorrelation(bits.astype(np.float64))
+    neighbours = _neighbours(values)
+    distance = _uniform_distance(integers, resolution)
+    entropy = {"most_common_value": most_common_value_entropy(bits), "markov": markov_entropy(bits)}
+    checks = (
+        _score("bias", (2 * float(bits.mean()) - 1) * math.sqrt(bits.size)),
+        _score("mean", moments["mean"] * math.sqrt(n)),
+        _score("variance", (moments["variance"] - 1) * math.sqrt(n / (law.kurtosis - 1))),
+        _score("skewness", moments["skewness"] * math.sqrt(n / 6)),
+        _score("kurtosis", (moments["kurtosis"] - law.kurtosis) * math.sqrt(n / 24)),
+        _kolmogorov_smirnov(distance, n),
+        _largest("autocorrelation", autocorrelation * math.sqrt(n)),
+        _largest("bit_autocorrelation", bit_autocorrelation * math.sqrt(bits.size)),
+        _largest("spatial_correlation", np.array(list(neighbours.values())) * math.sqrt(n)),
+        _score("runs", _runs(bits.astype(bool))),
+        Check("min_entropy_most_common_value", entropy["most_common_value"], _LEAST_ENTROPY, None),
+        Check("min_entropy_markov", entropy["markov"], _LEAST_ENTROPY, None),
+    )
+    measured = {
+        "bits": int(bits.size),
+        "moments": moments,
+        "law": {"largest": law.largest, "missing_mass": law.missing_mass, "kurtosis": law.kurtosis},
+        "kolmogorov_smirnov": distance,
+        "autocorrelation": autocorrelation.tolist(),
+        "bit_autocorrelation": bit_autocorrelation.tolist(),
+        "spatial_correlation": neighbours,
+        "min_entropy_per_bit": entropy,
+    }
+    return Certificate(source, n, checks, measured)
+
+
+def certify_fluctuations(
+    values: NDArray[np.float32], shots: int, mean: Numbers, deviation: Numbers, covariance: Numbers | None
+) -> Certificate:
+    """Test standardized fluctuations `(E, n)` of n expectation values of `shots` shots each.
+
+    Args:
+        values: One row per evaluation of the circuit.
+        shots: Per evaluation.
+        mean: `(n,)` expectation values that were subtracted.
+        deviation: `(n,)` what was divided by.
+        covariance: `(n, n)` as stored; `None` if there is none to compare with.
+
+    Raises:
+        NoiseError: Fewer than 2,000 evaluations.
+    """
+    if len(values) < _LEAST_EVALUATIONS:
+        raise NoiseError(f"{len(values):,} evaluations are too few for a certificate: at least {_LEAST_EVALUATIONS:,}")
+    columns = values.T.astype(np.float64)
+    evaluations = columns.shape[1]
+    moments = [_moments(column) for column in columns]
+    root = math.sqrt(evaluations)
+    autocorrelation = np.stack([_autocorrelation(column) for column in columns])
+    found = np.cov(columns, ddof=0)
+    distances = [_binomial_distance(*item, shots) for item in zip(columns, mean, deviation, strict=True)]
+    checks = [
+        _largest("mean", np.array([m["mean"] for m in moments]) * root),
+        _largest("variance", np.array([(m["variance"] - 1) / math.sqrt(m["kurtosis"] - 1) for m in moments]) * root),
+        _kolmogorov_smirnov(max(distances), evaluations, tests=len(columns)),
+        _largest("autocorrelation", autocorrelation * root),
+        _largest("runs", np.array([_runs(column > np.median(column)) for column in columns])),
+    ]
+    if covariance is not None:
+        # Fourth moments of nearly normal pairs: the variance of a covariance is at most about 2 / E.
+        checks.append(_largest("covariance", (found - covariance) * root / math.sqrt(2)))
+    signs = (columns > np.median(columns, axis=1, keepdims=True)).astype(np.uint8)
+    measured = {
+        "moments": {key: [m[key] for m in moments] for key in moments[0]},
+        "kolmogorov_smirnov": distances,
+        "kolmogorov_smirnov_to_normal": [_normal_distance(column) for column in columns],
+        "autocorrelation": autocorrelation.mean(axis=0).tolist(),
+        "covariance": found.tolist(),
+        "spatial_correlation": float(np.abs(np.corrcoef(columns) - np.eye(len(columns))).max()),
+        "min_entropy_per_bit": {
+            "most_common_value": min(map(most_common_value_entropy, signs)),
+            "markov": min(map(markov_entropy, signs)),
+        },
+    }
+    return Certificate("quantum_intrinsic", int(values.size), tuple(checks), measured)
+
+
+def _spread(bank: Bank) -> NDArray[Any]:
+    """The whole bank, or long runs of it in whole patches."""
+    total, unit = bank.record.numbers, bank.record.unit
+    if total <= _LIMIT:
+        return bank.stored(0, total)
+    length = _LIMIT // _RUNS // unit * unit
+    starts = (np.linspace(0, total - length, _RUNS) // unit).astype(np.int64) * unit
+    return np.concatenate([bank.stored(int(start), length) for start in starts])
+
+
+def _moments(values: Numbers) -> dict[str, float]:
+    mean, variance = float(values.mean()), float(values.var())
+    scaled = (values - mean) / math.sqrt(variance) if variance else values - mean
+    return {
+        "mean": mean,
+        "variance": variance,
+        "skewness": float(np.mean(scaled**3)),
+        "kurtosis": float(np.mean(scaled**4)),
+    }
+
+
+def _autocorrelation(values: Numbers) -> Numbers:
+    """Lags 1 to 64."""
+    centred = (values - values.mean()).astype(np.float32)
+    power = float(centred @ centred) or 1.0
+    return np.array([float(centred[:-lag] @ centred[lag:]) / power for lag in range(1, LAGS + 1)])
+
+
+def _neighbours(values: Numbers) -> dict[str, float]:
+    """Correlation of neighbouring pixels of images that the stream is laid out on."""
+    images = values[: values.size // _WIDTH**2 * _WIDTH**2].reshape(-1, _WIDTH, _WIDTH)
+    pairs = {
+        "right": (images[:, :, :-1], images[:, :, 1:]),
+        "below": (images[:, :-1], images[:, 1:]),
+        "below_right": (images[:, :-1, :-1], images[:, 1:, 1:]),
+        "below_left": (images[:, :-1, 1:], images[:, 1:, :-1]),
+    }
+    return {name: float(np.mean(a * b)) for name, (a, b) in pairs.items()}
+
+
+def _runs(signs: NDArray[np.bool_]) -> float:
+    """Wald and Wolfowitz's test: number of runs against that of independent signs, in standard errors."""
+    n = signs.size
+    ones = int(signs.sum())
+    both = 2 * ones * (n - ones)
+    if both <= n:
+        return math.inf
+    runs = 1 + int(np.count_nonzero(signs[1:] != signs[:-1]))
+    expected = both / n + 1
+    return (runs - expected) / math.sqrt(both * (both - n) / (n * n * (n - 1)))
+
+
+def _uniform_distance(integers: NDArray[np.uint16], resolution: int) -> float:
+    """Largest distance between the distribution of k-bit integers and the uniform one."""
+    size = 2**resolution
+    counts = np.bincount(integers, minlength=size)
+    return float(np.abs(np.cumsum(counts) / integers.size - np.arange(1, size + 1) / size).max())
+
+
+def _binomial_distance(values: Numbers, mean: float, deviation: float, shots: int) -> float:
+    """Largest distance between the distribution of shot counts and the binomial one."""
+    from scipy.stats import binom
+
+    ones = np.rint((1 - (values * deviation + mean)) / 2 * shots).astype(np.int64)
+    counts = np.bincount(np.clip(ones, 0, shots), minlength=shots + 1)
+    claimed = binom.cdf(np.arange(shots + 1), shots, (1 - mean) / 2)
+    return float(np.abs(np.cumsum(counts) / values.size - claimed).max())
+
+
+def _normal_distance(values: Numbers) -> float:
+    from scipy.special import ndtr
+
+    ordered = np.sort(values)
+    claimed = ndtr(ordered)
+    ranks = np.arange(values.size) / values.size
+    return float(max(np.abs(claimed - ranks).max(), np.abs(claimed - ranks - 1 / values.size).max()))
+
+
+def _kolmogorov_smirnov(distance: float, n: int, tests: int = 1) -> Check:
+    from scipy.special import kolmogi
+
+    # For a discrete law the test is conservative: it refuses less often than its significance says.
+    return Check("kolmogorov_smirnov", distance, None, float(kolmogi(_ALPHA / tests)) / math.sqrt(n))
+
+
+def _score(name: str, value: float) -> Check:
+    limit = _limit(1)
+    return Check(name, _finite(value), -limit, limit)
+
+
+def _largest(name: str, scores: Numbers) -> Check:
+    """The score that is farthest from 0, with a limit that accounts for their number."""
+    return Check(name, _finite(float(np.abs(scores).max())), None, _limit(scores.size))
+
+
+def _limit(tests: int) -> float:
+    from scipy.special import ndtri
+
+    return float(-ndtri(_ALPHA / (2 * tests)))
+
+
+def _finite(value: float) -> float:
+    # JSON has no infinity.
+    return value if math.isfinite(value) else math.copysign(1e9, value)

@@ -1,0 +1,219 @@
+"""Quantum noise simulated on Aer: measured shots of a circuit, without noise or with that of a device snapshot.
+
+`quantum_bits` measures qubits in superposition. `quantum_intrinsic` measures an entangling circuit a finite number of
+times; how its expectation values fluctuate around their exact, decohered values, in units of their standard deviation,
+is the noise. One evaluation of n qubits fills a patch of n pixels, whose correlations are those of the circuit and of
+the device and are kept on purpose.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qhybrid.config import SimulatedNoiseConfig
+from qhybrid.diffusion.bits import BitLaw, Bits, min_entropy, toeplitz, von_neumann
+from qhybrid.diffusion.errors import NoiseError
+
+IDEAL = "aer"
+_LAYERS = 2
+_ANGLE_SEED = 0
+# Large jobs are cut, since Aer returns each shot as a text.
+_SHOTS_PER_JOB = 1 << 18
+_CALIBRATION_SHOTS = 1 << 15
+# First component of the names of calibration draws; image seeds and steps are never negative, and neither is a hash.
+_CALIBRATION = 1 << 62
+
+
+class MeasuredCircuit:
+    """A circuit whose qubits are all measured, on Aer or on the best place of a device snapshot.
+
+    Args:
+        circuit: Without parameters and measurements.
+        device: `aer`, or the name of a snapshot.
+
+    Raises:
+        CircuitError: There is no such snapshot, or the circuit does not fit it.
+    """
+
+    def __init__(self, circuit: Any, device: str) -> None:
+        from qiskit import transpile
+        from qiskit_aer import AerSimulator
+
+        from qhybrid.quantum.devices import crop, noise_model, snapshot
+        from qhybrid.quantum.embedding import best_embedding
+
+        self.circuit = circuit
+        self.device = device
+        self.part: Any = None
+        options: dict[str, Any] = {"method": "statevector"}
+        native = circuit
+        if device != IDEAL:
+            backend = snapshot(device)
+            self.part = crop(backend, best_embedding(circuit, backend))
+            places = list(range(circuit.num_qubits))
+            native = transpile(circuit, self.part, initial_layout=places, optimization_level=1, seed_transpiler=0)
+            options = {"method": "density_matrix", "noise_model": noise_model(self.part)}
+        self._measured = native.measure_all(inplace=False)
+        # One thread: the shots of a seed must not depend on the machine.
+        self._simulator = AerSimulator(max_parallel_threads=1, **options)
+
+    @property
+    def num_qubits(self) -> int:
+        """Number of measured qubits."""
+        return int(self.circuit.num_qubits)
+
+    def shots(self, name: Sequence[int], count: int) -> Bits:
+        """`(count, num_qubits)` measured bits; the same name gives the same shots."""
+        parts = []
+        for job, start in enumerate(range(0, count, _SHOTS_PER_JOB)):
+            shots = min(_SHOTS_PER_JOB, count - start)
+            seed = stream_seed((*name, job))
+            result = self._simulator.run(self._measured, shots=shots, memory=True, seed_simulator=seed).result()
+            words = np.fromiter((int(word, 16) for word in result.data(0)["memory"]), np.uint32, shots)
+            parts.append(((words[:, None] >> np.arange(self.num_qubits, dtype=np.uint32)) & 1).astype(np.uint8))
+        return np.concatenate(parts) if parts else np.zeros((0, self.num_qubits), np.uint8)
+
+    def expectations(self) -> NDArray[np.float64]:
+        """Exact `<Z_i>` `(num_qubits,)`, with gate and readout errors."""
+        from qhybrid.quantum.aer import AerEstimator
+        from qhybrid.quantum.ansatz import z_observables
+
+        estimator = AerEstimator(device=self.part)
+        (answer,) = estimator.run([(self.circuit, list(z_observables(self.num_qubits)))]).result()
+        return np.asarray(answer.data.evs, dtype=np.float64)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the shots come from, for a bank's record."""
+        from qiskit import qasm3
+
+        part = self.part
+        return {
+            "backend": self.device,
+            "qubits": list(range(self.num_qubits)) if part is None else list(part.physical_qubits),
+            "calibration": None if part is None else f"snapshot {part.device_name}, version {part.backend_version}",
+            "circuit": qasm3.dumps(self._measured),
+            "job_ids": [],
+        }
+
+
+class SimulatedBits:
+    """`quantum_bits`: debiased bits of qubits in superposition, as normal numbers of k-bit resolution."""
+
+    def __init__(self, config: SimulatedNoiseConfig) -> None:
+        from qiskit import QuantumCircuit
+
+        circuit = QuantumCircuit(config.qubits)
+        circuit.h(range(config.qubits))
+        self.law = BitLaw(config.resolution)
+        self.circuit = MeasuredCircuit(circuit, config.device)
+        self.extractor = config.extractor
+
+    @functools.cached_property
+    def entropy(self) -> float:
+        """Estimated min-entropy per raw bit, from shots that are used for nothing else."""
+        return min_entropy(self.circuit.shots((_CALIBRATION,), _CALIBRATION_SHOTS))
+
+    def bits(self, name: Sequence[int], count: int) -> Bits:
+        """`(count,)` bits of the stream `name`."""
+        parts: list[Bits] = []
+        have = attempt = 0
+        while have < count:
+            part = self._extract(self.circuit.shots((*name, attempt), self._shots_for(count - have)))
+            parts.append(part)
+            have += part.size
+            attempt += 1
+        return np.concatenate([np.zeros(0, np.uint8), *parts])[:count]
+
+    def integers(self, name: Sequence[int], count: int) -> NDArray[np.uint16]:
+        """`(count,)` k-bit integers of the stream `name`."""
+        return self.law.integers(self.bits(name, count * self.law.resolution))
+
+    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+        numbers = self.law.normals(self.integers(name, math.prod(shape)))
+        return torch.from_numpy(numbers).reshape(tuple(shape))
+
+    def _extract(self, raw: Bits) -> Bits:
+        if self.extractor == "von_neumann":
+            return von_neumann(raw)
+        return raw.reshape(-1) if self.extractor == "none" else toeplitz(raw, self.entropy)
+
+    def _shots_for(self, bits: int) -> int:
+        # Four raw bits for one by von Neumann, and some more against chance; whole blocks for the hash.
+        needed = {"none": bits, "von_neumann": 4.2 * bits + 256, "toeplitz": 1.1 * bits / self._rate + 4096}
+        return math.ceil(needed[self.extractor] / self.circuit.num_qubits)
+
+    @property
+    def _rate(self) -> float:
+        return max(0.05, self.entropy) if self.extractor == "toeplitz" else 1.0
+
+
+class SimulatedFluctuations:
+    """`quantum_intrinsic`: standardized fluctuations of the expectation values of an entangling circuit."""
+
+    def __init__(self, config: SimulatedNoiseConfig) -> None:
+        from qhybrid.quantum.ansatz import build_spec
+
+        spec = build_spec("ry_rz_ladder", config.qubits, _LAYERS)
+        parameters = [*spec.inputs, *spec.weights]
+        angles = np.random.default_rng(_ANGLE_SEED).uniform(0.25 * np.pi, 0.75 * np.pi, len(parameters))
+        circuit = spec.circuit.assign_parameters(dict(zip(parameters, angles, strict=True)))
+        self.shots = config.shots
+        self.patch = patch_of(config.qubits)
+        self.circuit = MeasuredCircuit(circuit, config.device)
+        self.mean = self.circuit.expectations()
+        self.deviation = np.sqrt((1 - self.mean**2) / self.shots)
+
+    def evaluations(self, name: Sequence[int], count: int) -> NDArray[np.float32]:
+        """`(count, num_qubits)` standardized fluctuations of the stream `name`."""
+        raw = self.circuit.shots(name, count * self.shots).reshape(count, self.shots, -1)
+        return standardize(1 - 2 * raw.mean(axis=1), self.mean, self.deviation)
+
+    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+        check_patch(self.patch, shape, f"{self.circuit.num_qubits} qubits")
+        values = self.evaluations(name, math.prod(shape) // math.prod(self.patch))
+        return torch.from_numpy(lay_patches(values.reshape(-1), self.patch, shape))
+
+
+def standardize(
+    values: NDArray[np.float64], mean: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Expectation values `(E, n)` in units of each pixel's standard deviation."""
+    return ((values - mean) / deviation).astype(np.float32)
+
+
+def patch_of(qubits: int) -> tuple[int, int]:
+    """Height and width of the patch of pixels that n qubits fill: as square as n allows."""
+    height = next(h for h in range(math.isqrt(qubits), 0, -1) if qubits % h == 0)
+    return height, qubits // height
+
+
+def check_patch(patch: tuple[int, int], shape: Sequence[int], what: str) -> None:
+    """
+    Raises:
+        NoiseError: Images of this shape are not made of whole patches.
+    """
+    if shape[-2] % patch[0] or shape[-1] % patch[1]:
+        raise NoiseError(
+            f"{what} fill patches of {patch[0]}x{patch[1]} pixels, of which images of {shape[-2]}x{shape[-1]} cannot "
+            "be made: use another number of qubits"
+        )
+
+
+def lay_patches(values: NDArray[np.float32], patch: tuple[int, int], shape: Sequence[int]) -> NDArray[np.float32]:
+    """Numbers of successive patches, laid side by side: array of `shape` `(..., H, W)`."""
+    (h, w), (*lead, H, W) = patch, shape
+    tiles = values.reshape(-1, H // h, W // w, h, w).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(tiles).reshape(*lead, H, W)
+
+
+def stream_seed(name: Sequence[int]) -> int:
+    """A 62-bit seed for the stream `name`."""
+    return int(np.random.SeedSequence((*name, len(name))).generate_state(1, np.uint64)[0] >> np.uint64(2))

@@ -1,0 +1,226 @@
+"""Quantum sources as a configuration names them: admission of banks, the address of each draw, the reuse counter.
+
+How names become places in a bank. Each purpose has a region of its own (forward process 8, latents 1, reverse steps 7
+parts of the bank, among the purposes that the configuration turns on). Within its purpose every name has a rank:
+
+    forward   (stream, training seed, step)   rank = training seed * training steps + step
+    latent    (image seed, 0)                 rank = image seed
+    reverse   (image seed, k + 1)             rank = image seed * reverse steps + k
+
+and a draw of c numbers of rank r is slot r mod S of the S = floor(region / c) slots. So two names share numbers if and
+only if their ranks differ by a multiple of S; any S successive ranks (a run, runs of successive seeds, images of
+successive seeds) share nothing, whoever draws them in whichever order, and with `reuse: n` any n * S successive ranks
+use no number more than n times. A run that needs more is refused before it starts, and so is one that would exceed
+`reuse` together with what others have drawn, which the bank's record counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from qhybrid.config import NoiseConfig, SimulatedNoiseConfig
+from qhybrid.diffusion.bank import Bank, locked_record, write_record
+from qhybrid.diffusion.certify import certify_simulated
+from qhybrid.diffusion.errors import NoiseError
+from qhybrid.diffusion.noise import NoiseSource
+from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations, check_patch, lay_patches
+
+Purpose = Literal["forward", "latent", "reverse"]
+_PARTS: dict[Purpose, int] = {"forward": 8, "latent": 1, "reverse": 7}
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Draws that a consumer is going to make: `draws` successive ranks of `count` numbers each."""
+
+    purpose: Purpose
+    draws: int
+    count: int
+
+
+class BankSource:
+    """One purpose's region of a bank, as a noise source.
+
+    Args:
+        bank: An admitted bank.
+        noise: Which purposes share the bank.
+        purpose: The one that draws here.
+        stride: Ranks per seed: training steps, or reverse steps.
+    """
+
+    def __init__(self, bank: Bank, noise: NoiseConfig, purpose: Purpose, stride: int) -> None:
+        self._bank = bank
+        self._start, self._size = _region(bank, noise, purpose)
+        self._purpose = purpose
+        self._stride = stride
+
+    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+        count = math.prod(shape)
+        patch = self._bank.patch
+        if patch != (1, 1):
+            check_patch(patch, shape, f"the numbers of bank `{self._bank.path}`")
+        slots = self.slots(count)
+        if not slots:
+            raise NoiseError(_too_small(self._bank, self._purpose, self._size, count))
+        start = self._start + self._rank(name) % slots * count
+        values = self._bank.normals(start, count)
+        if patch != (1, 1):
+            return torch.from_numpy(lay_patches(values, patch, shape))
+        return torch.from_numpy(values).reshape(tuple(shape))
+
+    def slots(self, count: int) -> int:
+        """Draws of `count` numbers that share nothing."""
+        return self._size // count
+
+    def _rank(self, name: Sequence[int]) -> int:
+        if self._purpose == "forward":
+            return name[-2] * self._stride + name[-1]
+        return name[0] * self._stride + max(0, name[-1] - 1)
+
+
+def open_source(noise: NoiseConfig, purpose: Purpose, stride: int = 1) -> NoiseSource:
+    """The quantum (or stored) source of a configuration.
+
+    Args:
+        noise: With `bank` or `simulate`.
+        purpose: Where its numbers enter.
+        stride: Training steps, or reverse steps.
+
+    Raises:
+        NoiseError: The bank is damaged, foreign, or its certificate fails and the configuration does not accept it.
+        CircuitError: There is no such device.
+    """
+    if noise.bank is not None:
+        return BankSource(open_bank(noise), noise, purpose, stride)
+    assert noise.simulate is not None  # the configuration has one of the two
+    source = simulated_source(noise.source, noise.simulate)
+    name = f"{noise.source}:{noise.simulate.device}"
+    if name not in noise.accept:
+        failed = _failures(noise.source, noise.simulate)
+        if failed:
+            raise NoiseError(_refusal(name, failed))
+    return source
+
+
+@functools.lru_cache(maxsize=4)
+def simulated_source(source: str, config: SimulatedNoiseConfig) -> SimulatedBits | SimulatedFluctuations:
+    """A simulated source; building one means transpiling its circuit, so the last few are kept."""
+    return SimulatedBits(config) if source == "quantum_bits" else SimulatedFluctuations(config)
+
+
+@functools.lru_cache(maxsize=4)
+def _failures(source: str, config: SimulatedNoiseConfig) -> tuple[str, ...]:
+    return certify_simulated(simulated_source(source, config)).failed
+
+
+def open_bank(noise: NoiseConfig) -> Bank:
+    """The bank of a configuration, if it may be used.
+
+    Raises:
+        NoiseError: See `open_source`.
+    """
+    bank = Bank(noise.bank or "")
+    record = bank.record
+    if record.source != noise.source:
+        raise NoiseError(
+            f"bank `{bank.path}` is a source of `{record.source}`, the configuration asks for `{noise.source}`: set "
+            f"`diffusion.noise.source: {record.source}` or take another bank"
+        )
+    made_by = record.provenance.get("backend")
+    if noise.device is not None and made_by != noise.device:
+        raise NoiseError(
+            f"bank `{bank.path}` comes from `{made_by}`, `diffusion.noise.device` asks for `{noise.device}`: "
+            "a device's noise is its own"
+        )
+    if record.name not in noise.accept:
+        if record.certificate is None:
+            raise NoiseError(f"bank `{bank.path}` is not certified: run `qhybrid noise certify {bank.path}` first")
+        if record.certificate["failed"]:
+            raise NoiseError(_refusal(record.name, record.certificate["failed"]))
+    return bank
+
+
+def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -> None:
+    """Find out before a run starts whether its bank suffices.
+
+    Args:
+        noise: The configuration.
+        demands: What the run is going to draw.
+        consumer: Who asks; what it has reserved before counts once, since a repeated run draws the same numbers.
+
+    Raises:
+        NoiseError: The bank is too small, or used up by others.
+    """
+    if noise.bank is None:
+        return
+    bank = open_bank(noise)
+    for demand in demands:
+        _, size = _region(bank, noise, demand.purpose)
+        slots = size // demand.count
+        if not slots:
+            raise NoiseError(_too_small(bank, demand.purpose, size, demand.count))
+        if demand.draws > slots * noise.reuse:
+            raise NoiseError(
+                f"bank `{bank.path}` is exhausted after {slots * noise.reuse:,} of {demand.draws:,} draws of "
+                f"{demand.count:,} numbers ({demand.purpose}, {size:,} of {bank.record.numbers:,} numbers): make a "
+                f"larger one or set `diffusion.noise.reuse: {math.ceil(demand.draws / slots)}`"
+            )
+    others = sum(count for name, count in bank.record.drawn.items() if name != consumer)
+    wanted = _total(demands)
+    if others + wanted > noise.reuse * bank.record.numbers:
+        raise NoiseError(
+            f"bank `{bank.path}` is exhausted: of its {bank.record.numbers:,} numbers {others:,} are drawn and this "
+            f"run needs {wanted:,}; make a new one or set `diffusion.noise.reuse: "
+            f"{math.ceil((others + wanted) / bank.record.numbers)}`"
+        )
+
+
+def reserve(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -> None:
+    """Enter a run's draws into the bank's record; entering the same run again changes nothing.
+
+    Raises:
+        NoiseError: See `check_supply`; or the record cannot be written.
+    """
+    if noise.bank is None or not demands:
+        return
+    path = Path(noise.bank)
+    with locked_record(path) as record:
+        check_supply(noise, demands, consumer)
+        if record.drawn.get(consumer) != _total(demands):
+            write_record(path, replace(record, drawn=record.drawn | {consumer: _total(demands)}))
+
+
+def _total(demands: Sequence[Demand]) -> int:
+    return sum(demand.draws * demand.count for demand in demands)
+
+
+def _region(bank: Bank, noise: NoiseConfig, purpose: Purpose) -> tuple[int, int]:
+    """First number and size of a purpose's part of the bank, in whole patches."""
+    active = [name for name in _PARTS if getattr(noise, name)]
+    before = sum(_PARTS[name] for name in active[: active.index(purpose)])
+    parts = sum(_PARTS[name] for name in active)
+    units, unit = bank.record.numbers // bank.record.unit, bank.record.unit
+    start, end = before * units // parts, (before + _PARTS[purpose]) * units // parts
+    return start * unit, (end - start) * unit
+
+
+def _too_small(bank: Bank, purpose: Purpose, size: int, count: int) -> str:
+    return (
+        f"bank `{bank.path}` is exhausted by a single draw: {count:,} numbers wanted ({purpose}), {size:,} there; "
+        "make a larger one"
+    )
+
+
+def _refusal(name: str, failed: Sequence[str]) -> str:
+    return (
+        f"noise source `{name}` fails its claim ({', '.join(failed)}): debias it, take another, or accept it by name "
+        f"with `diffusion.noise.accept: [{name}]`"
+    )
