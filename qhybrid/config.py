@@ -77,12 +77,25 @@ class QuantumConfig(Section):
     simulator: Literal["compiled", "aer"] = "compiled"
     noise: DeviceNoiseConfig | None = None
     shots: int | None = Field(default=None, ge=1)
+    gradient: Literal["exact", "parameter_shift"] = "exact"
     allow_dead_parameters: bool = False
 
     @model_validator(mode="after")
-    def _noise_and_shots_need_aer(self) -> QuantumConfig:
-        if self.simulator == "compiled" and (self.noise is not None or self.shots is not None):
-            raise ValueError("`noise` and `shots` need `simulator: aer`; the compiled simulator is exact")
+    def _shifts_are_for_shots(self) -> QuantumConfig:
+        if self.gradient == "parameter_shift" and (self.simulator == "aer" or self.shots is None):
+            raise ValueError(
+                "`gradient: parameter_shift` samples shifted circuits: it needs `simulator: compiled` and `shots` "
+                "(`simulator: aer` always shifts)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _noise_is_for_small_circuits(self) -> QuantumConfig:
+        if self.simulator == "compiled" and self.noise is not None and self.qubits > 8:
+            raise ValueError(
+                f"`noise` with `qubits: {self.qubits}`: the compiled simulator follows density matrices of at most 8 "
+                "qubits; use `simulator: aer` with `shots` (trajectories)"
+            )
         return self
 
 

@@ -39,7 +39,7 @@ def test_every_shipped_config_is_valid(root):
         ("model: {bottleneck: magic}", ["model.bottleneck", "'magic'", "'plain', 'se', 'quantum'"]),
         ("evaluation: {}", ["sampling"]),
         ("{model: {bottleneck: se}, hardware: {}}", ["hardware", "model.bottleneck: se"]),
-        ("quantum: {shots: 100}", ["simulator: aer"]),
+        ("quantum: {gradient: parameter_shift}", ["parameter_shift", "shots"]),
         ("hardware: {budget_seconds: 0}", ["hardware.budget_seconds", "0", "greater than 0"]),
         ("sampling: {sampler: unipc, eta: 0.5}", ["eta", "ddim"]),
         ("{diffusion: {timesteps: 10}, sampling: {steps: 50}}", ["sampling.steps: 50", "diffusion.timesteps: 10"]),

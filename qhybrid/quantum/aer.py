@@ -26,6 +26,7 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.aer_task import PreparedCircuit, PubTask
 from qhybrid.quantum.angles import Features
 from qhybrid.quantum.lowering import expand
+from qhybrid.quantum.native import on_device
 from qhybrid.quantum.readout import readout_factors, without_readout
 from qhybrid.quantum.spec import circuit_fingerprint
 
@@ -134,28 +135,26 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         return self._prepared[key]
 
     def _make_prepared(self, circuit: QuantumCircuit) -> PreparedCircuit:
-        native = self._native(circuit)
+        native, places = self._native(circuit)
         if self.noise_model is not None and native.num_qubits > _MAX_DENSITY_QUBITS:
             raise CircuitError(
                 f"{native.num_qubits} qubits under noise: the density matrix is followed up to {_MAX_DENSITY_QUBITS} "
                 "qubits; use fewer qubits, or Aer's own EstimatorV2 with trajectories"
             )
         parameters = list(circuit.parameters)
-        layout = None if native.layout is None else native.layout.final_index_layout(filter_ancillas=True)
-        places = list(range(circuit.num_qubits)) if layout is None or circuit.layout is not None else list(layout)
         return PreparedCircuit(expand(native, Features(parameters)), places, self._basis())
 
-    def _native(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """The circuit in gates that the simulation knows, noise included."""
+    def _native(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
+        """The circuit in gates that the simulation knows, noise included, and the places of its qubits."""
+        places = list(range(circuit.num_qubits))
         if circuit.layout is not None:
-            return circuit
+            return circuit, places
         if self.device is not None:
-            places = list(range(circuit.num_qubits))
-            return transpile(circuit, self.device, initial_layout=places, optimization_level=1, seed_transpiler=0)
+            return on_device(circuit, self.device)
         known = self._basis() or set(self._backend.target.operation_names)
         if {instruction.operation.name for instruction in circuit.data} <= known | _NO_GATES:
-            return circuit
-        return transpile(circuit, basis_gates=sorted(known), optimization_level=1, seed_transpiler=0)
+            return circuit, places
+        return transpile(circuit, basis_gates=sorted(known), optimization_level=1, seed_transpiler=0), places
 
     def _basis(self) -> set[str]:
         """Gates of the noise model; empty without noise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from qiskit.quantum_info import Pauli as PauliOperator
 
 from qhybrid.quantum.heisenberg import Pauli, pauli_terms
 from qhybrid.quantum.lowering import Expansion
+from qhybrid.quantum.measurement import group_commuting
+from qhybrid.quantum.native import place
 from qhybrid.quantum.readout import fold_readout
 
 Array = NDArray[np.float64]
@@ -63,10 +65,11 @@ class PubTask:
         given = pub.parameter_values.as_array(parameters) if len(parameters) else np.zeros((*self.shape, 0))
         self.values: Array = given.reshape(math.prod(self.shape), len(parameters))
         self.terms = [
-            {self._placed(pauli): value for pauli, value in pauli_terms(dict(observable.items())).items()}
+            {place(pauli, prepared.places): value for pauli, value in pauli_terms(dict(observable.items())).items()}
             for observable in (pub.observables[index] for index in np.ndindex(pub.observables.shape))
         ]
-        self.groups = _group(dict.fromkeys(pauli for terms in self.terms for pauli in terms if pauli != (0, 0)))
+        distinct = dict.fromkeys(pauli for terms in self.terms for pauli in terms if pauli != (0, 0))
+        self.groups = group_commuting(distinct)
         self.read = {z: fold_readout(z, factors) for z in {x | z for group in self.groups for x, z in group}}
         # Without parameters Aer runs a circuit once, whatever the shape of the (empty) bindings.
         self.points = len(self.values) if prepared.circuit.parameters else 1
@@ -113,11 +116,6 @@ class PubTask:
             },
         )
 
-    def _placed(self, pauli: Pauli) -> Pauli:
-        places = self.prepared.places
-        x, z = (sum((mask >> k & 1) << place for k, place in enumerate(places)) for mask in pauli)
-        return x, z
-
     def _measured(self, group: Sequence[Pauli], shots: int | None) -> QuantumCircuit:
         circuit = self.prepared.circuit.copy()
         change = self._basis_change(group)
@@ -163,20 +161,3 @@ def _sampled(data: Any, masks: Sequence[int], weights: Array) -> tuple[Array, Ar
     mean = shares @ per_outcome / shots
     variance = shares @ (per_outcome - mean) ** 2 / shots
     return mean, variance / shots
-
-
-def _group(paulis: Iterable[Pauli]) -> list[list[Pauli]]:
-    """First-fit groups of strings that agree on every qubit where both act."""
-    groups: list[list[Pauli]] = []
-    bases: list[Pauli] = []
-    for x, z in paulis:
-        for index, (gx, gz) in enumerate(bases):
-            shared = (x | z) & (gx | gz)
-            if not ((x ^ gx) | (z ^ gz)) & shared:
-                groups[index].append((x, z))
-                bases[index] = (gx | x, gz | z)
-                break
-        else:
-            groups.append([(x, z)])
-            bases.append((x, z))
-    return groups

@@ -44,7 +44,7 @@ def channel_of_unitary(qubits: Sequence[int], unitary: NDArray[np.complex128]) -
         CircuitError: More than 4 qubits.
     """
     _require_small(len(qubits))
-    return channel_of_superoperator(qubits, np.kron(unitary.conj(), unitary))
+    return channel_of_superoperator(qubits, np.kron(unitary.conj(), unitary).astype(np.complex128, copy=False))
 
 
 def channel_of_superoperator(qubits: Sequence[int], superoperator: NDArray[np.complex128]) -> Channel:
@@ -149,7 +149,9 @@ def embed(channel: Channel, qubits: Sequence[int]) -> Array:
     """The channel's matrix on more qubits, in their order."""
     size, where = len(qubits), [qubits.index(q) for q in channel.qubits]
     codes = np.arange(4**size)
-    local = sum((codes >> 2 * place & 3) << 2 * k for k, place in enumerate(where))
+    local = np.zeros_like(codes)
+    for k, place in enumerate(where):
+        local |= (codes >> 2 * place & 3) << 2 * k
     rest = codes & ~sum(3 << 2 * place for place in where)
     same = rest[:, None] == rest[None, :]
     return np.where(same, channel.matrix[np.ix_(local, local)], 0.0)

@@ -25,13 +25,9 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Features
 from qhybrid.quantum.channels import NoisyOp, absorb_channels, merge_channels
 from qhybrid.quantum.compiled import available_threads
+from qhybrid.quantum.density_maps import DensityWorkspace, make_density_workspace
 from qhybrid.quantum.density_program import DensityProgram, assemble_density
-from qhybrid.quantum.density_sweep import (
-    DensityWorkspace,
-    density_backward,
-    density_forward,
-    make_density_workspace,
-)
+from qhybrid.quantum.density_sweep import density_backward, density_forward
 from qhybrid.quantum.feasibility import require_feasible_under_noise
 from qhybrid.quantum.heisenberg import Observables, drop_idle_qubits
 from qhybrid.quantum.lowering import Rotation
@@ -39,11 +35,11 @@ from qhybrid.quantum.simd import LANES
 
 Array = NDArray[np.float64]
 
-TAPE_BUDGET = 32 * 2**20
+TAPE_BUDGET = 2 * 2**20
 """Bytes of states of the whole batch that are kept between the forward and the backward pass."""
 SLICE_BUDGET = 8 * 2**20
 """Bytes of states of one slice up to which no segments are made."""
-_WORK_PER_THREAD = 100_000
+_WORK_PER_THREAD = 300_000
 """Coefficient updates (of one slice) below which another thread costs more than it gives."""
 
 
@@ -65,7 +61,7 @@ class DensityCircuit:
         *,
         double: bool = False,
         threads: int | None = None,
-        absorb: bool = True,
+        qubits: Sequence[int] | None = None,
     ) -> None:
         """Compile.
 
@@ -75,19 +71,20 @@ class DensityCircuit:
             observables: Pauli terms, as they are measured (`measurement.Measurement.fold`).
             double: float64 instead of float32.
             threads: At most so many; by default one per available core.
-            absorb: Whether the observables may take in the end of the circuit; not if final states are wanted.
+            qubits: Follow these qubits to the end of the circuit, for `final_states`; by default those, and that much
+                of the circuit, that the observables need.
 
         Raises:
             CircuitError: More qubits in use than density matrices are followed for.
         """
         self._features = features
         reduced = observables
-        if absorb:
+        if qubits is None:
             ops, reduced = absorb_channels(ops, observables)
-        self.qubits, reduced = drop_idle_qubits(ops, reduced)  # type: ignore[arg-type]  # only `.qubits` is read
-        require_feasible_under_noise(len(self.qubits))
+            qubits, reduced = drop_idle_qubits(ops, reduced)  # type: ignore[arg-type]  # only `.qubits` is read
+        require_feasible_under_noise(len(qubits))
         self._real: type[np.floating] = np.float64 if double else np.float32
-        self.program: DensityProgram = assemble_density(merge_channels(ops), self.qubits or [0], reduced, self._real)
+        self.program: DensityProgram = assemble_density(merge_channels(ops), qubits or [0], reduced, self._real)
         self.num_outputs = len(observables.coefficients)
         self.influential: frozenset[int] = frozenset().union(
             *(features.parameters_of(op.angle) for op in ops if isinstance(op, Rotation))
@@ -114,7 +111,7 @@ class DensityCircuit:
         return self._run_forward(features, shared, kept, np.empty((0, 1), dtype=self._real)), kept
 
     def final_states(self, values: Array, *, shared: int = 0) -> NDArray[Any]:
-        """Pauli coefficients (B, 4^n) of the final states on `qubits`; see `channels` for their order."""
+        """Pauli coefficients (B, 4^n) of the final states; see `channels` for their order."""
         features = self._features_of(values)
         slices = -(-len(values) // LANES)
         finals = np.empty((slices, self._row), dtype=self._real)

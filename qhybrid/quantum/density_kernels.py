@@ -39,9 +39,7 @@ def affine(source: Any, target: Any, dim: int, qubit: int, maps: Any, at: int, u
 
 
 @kernel
-def affine_back(
-    before: Any, lam: Any, dim: int, qubit: int, maps: Any, at: int, unital: bool, slopes: Any
-) -> None:
+def affine_back(before: Any, lam: Any, dim: int, qubit: int, maps: Any, at: int, unital: bool, slopes: Any) -> None:
     """Transposed map of lambda, in place; the gradient by the 3 x 4 matrix goes to `slopes`."""
     step = LANES << 2 * qubit
     zero = sub(load(maps, at), load(maps, at))

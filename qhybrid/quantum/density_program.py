@@ -237,11 +237,13 @@ class _Builder:
             return
         self.waiting = None
         # Layers of an ansatz repeat: equal tables are stored once.
-        for index, known in enumerate(self.tables):
-            if np.array_equal(known.source, waiting.source) and np.array_equal(known.factor, waiting.factor):
-                break
-        else:
-            index = len(self.tables)
+        same = (
+            k
+            for k, known in enumerate(self.tables)
+            if np.array_equal(known.source, waiting.source) and np.array_equal(known.factor, waiting.factor)
+        )
+        index = next(same, len(self.tables))
+        if index == len(self.tables):
             self.tables.append(waiting)
         self._emit(waiting.qubits, TABLE, index)
 

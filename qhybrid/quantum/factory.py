@@ -10,10 +10,10 @@ from qhybrid.quantum.spec import CircuitSpec
 
 
 def build_estimator(spec: CircuitSpec, config: QuantumConfig, seed: int) -> BaseEstimatorV2:
-    """`CompiledEstimator`, or `AerEstimator` with the shots and the device noise of the configuration.
+    """The estimator with the shots and the device noise of the configuration.
 
     Device noise is that of the best place for this circuit on the device snapshot, so both training and hardware runs
-    see the same qubits.
+    see the same qubits; the circuit is transpiled to the device's gates there.
 
     Args:
         spec: The circuit, to find its place on the device.
@@ -23,15 +23,18 @@ def build_estimator(spec: CircuitSpec, config: QuantumConfig, seed: int) -> Base
     Raises:
         CircuitError: Unknown device, or the circuit does not fit it without routing.
     """
+    device, readout_error = None, True
+    if config.noise is not None:
+        from qhybrid.quantum.devices import crop, snapshot
+        from qhybrid.quantum.embedding import best_embedding
+
+        whole = snapshot(config.noise.device)
+        device = crop(whole, best_embedding(spec.circuit, whole))
+        readout_error = config.noise.readout_error
     if config.simulator == "compiled":
-        return CompiledEstimator()
+        return CompiledEstimator(
+            device=device, readout_error=readout_error, shots=config.shots, seed=seed, gradient=config.gradient
+        )
     from qhybrid.quantum.aer import AerEstimator
 
-    if config.noise is None:
-        return AerEstimator(shots=config.shots, seed=seed)
-    from qhybrid.quantum.devices import crop, snapshot
-    from qhybrid.quantum.embedding import best_embedding
-
-    device = snapshot(config.noise.device)
-    part = crop(device, best_embedding(spec.circuit, device))
-    return AerEstimator(device=part, readout_error=config.noise.readout_error, shots=config.shots, seed=seed)
+    return AerEstimator(device=device, readout_error=readout_error, shots=config.shots, seed=seed)

@@ -73,11 +73,6 @@ class GateNoise:
                     channels.append(channel_of_superoperator(qubits, _superoperator(added)))
         return channels
 
-    def before_measurement(self, qubit: int) -> list[Channel]:
-        """Errors of the instruction `measure`, which act before the outcome is read."""
-        matrix = self._matrix_of("measure", (qubit,))
-        return [] if matrix is None else [Channel((qubit,), matrix)]
-
     def report(self, names: Sequence[str]) -> None:
         """Warn of gates that run noiselessly, each name once."""
         fresh = sorted(set(names) - self._reported)

@@ -10,34 +10,62 @@ import itertools
 from typing import Any
 
 import numpy as np
+from qiskit.quantum_info import SuperOp
 
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.channels import channel_of_superoperator
 from qhybrid.quantum.heisenberg import Pauli
 
 _MAX_WEIGHT = 12
 
 
 def readout_factors(noise_model: Any, num_qubits: int) -> dict[int, tuple[float, float]]:
-    """For each qubit with readout error, (offset, slope) of Z -> offset I + slope Z.
+    """For each qubit that is measured with errors, (offset, slope) of Z -> offset I + slope Z.
+
+    Quantum errors of the instruction `measure`, which act before the outcome is read, are part of it.
 
     Raises:
-        CircuitError: The noise model holds a readout error on several qubits together.
+        CircuitError: The noise model holds a readout error on several qubits together, or an error of `measure` that
+            turns coherences into outcomes.
     """
     default = noise_model._default_readout_error
     local = noise_model._local_readout_errors
     correlated = [qubits for qubits in local if len(qubits) > 1]
     if correlated:
         raise CircuitError(
-            f"the noise model's readout error on qubits {list(correlated[0])} is correlated: use shots, which sample it"
+            f"the noise model's readout error on qubits {list(correlated[0])} is correlated: use AerEstimator with "
+            "shots, which samples it"
         )
     factors = {}
     for qubit in range(num_qubits):
         error = local.get((qubit,), default)
+        offset, slope = 0.0, 1.0
         if error is not None:
             probabilities = np.asarray(error.probabilities)
             p10, p01 = float(probabilities[0, 1]), float(probabilities[1, 0])
-            factors[qubit] = (p01 - p10, 1 - p01 - p10)
+            offset, slope = p01 - p10, 1 - p01 - p10
+        decay = _measure_error(noise_model, qubit)
+        if decay is not None:
+            offset, slope = offset + slope * decay[0], slope * decay[1]
+        if error is not None or decay is not None:
+            factors[qubit] = (offset, slope)
     return factors
+
+
+def _measure_error(noise_model: Any, qubit: int) -> tuple[float, float] | None:
+    """(offset, slope) of Z under the quantum error of `measure`."""
+    default = noise_model._default_quantum_errors.get("measure")
+    error = noise_model._local_quantum_errors.get("measure", {}).get((qubit,), default)
+    if error is None:
+        return None
+    superoperator = np.asarray(SuperOp(error).data, dtype=np.complex128)
+    row = channel_of_superoperator((0,), superoperator).matrix[2]
+    if row[1] or row[3]:
+        raise CircuitError(
+            f"the noise model's error of `measure` on qubit {qubit} mixes X or Y into Z: use AerEstimator with shots, "
+            "which samples it"
+        )
+    return float(row[0]), float(row[2])
 
 
 def fold_readout(z: int, factors: dict[int, tuple[float, float]]) -> dict[Pauli, float]:
@@ -69,4 +97,6 @@ def without_readout(noise_model: Any) -> Any:
     clean = copy.deepcopy(noise_model)
     clean._default_readout_error = None
     clean._local_readout_errors = {}
+    clean._default_quantum_errors.pop("measure", None)
+    clean._local_quantum_errors.pop("measure", None)
     return clean
