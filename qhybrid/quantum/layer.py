@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from qiskit.primitives.base import BaseEstimatorV2
+from qiskit.quantum_info import SparsePauliOp
 from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.neural_networks import EstimatorQNN
 from torch import Tensor
@@ -27,6 +28,7 @@ from torch.autograd.function import once_differentiable
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.estimator import CompiledEstimator
 from qhybrid.quantum.factory import build_estimator
+from qhybrid.quantum.pubs import as_pauli_sum
 from qhybrid.quantum.shift import ShiftedCircuit
 from qhybrid.quantum.spec import CircuitSpec
 from qhybrid.quantum.spsa import PerturbedCircuit, Spsa
@@ -143,7 +145,7 @@ class _Evaluator(Protocol):
 class _CompiledEvaluator:
     def __init__(self, qnn: EstimatorQNN, estimator: CompiledEstimator) -> None:
         self._shared = qnn.num_weights
-        self._compiled = estimator.compile(qnn.circuit, list(qnn.observables), _parameters(qnn))
+        self._compiled = estimator.compile(qnn.circuit, _observables(qnn), _parameters(qnn))
 
     def forward(self, values: Array, inputs: bool, weights: bool) -> tuple[Array, Any]:
         return self._compiled.forward(values, shared=self._shared, keep=inputs or weights)
@@ -202,7 +204,7 @@ class _Evaluate(torch.autograd.Function):
 def _make_evaluator(qnn: EstimatorQNN, gradient: str | Spsa) -> _Evaluator:
     if gradient == "auto" and isinstance(qnn.estimator, CompiledEstimator):
         return _CompiledEvaluator(qnn, qnn.estimator)
-    observables, parameters = list(qnn.observables), _parameters(qnn)
+    observables, parameters = _observables(qnn), _parameters(qnn)
     if gradient in ("auto", "parameter_shift"):
         return _PubEvaluator(qnn, ShiftedCircuit(qnn.circuit, observables, parameters))
     settings = Spsa() if gradient == "spsa" else gradient
@@ -213,6 +215,10 @@ def _make_evaluator(qnn: EstimatorQNN, gradient: str | Spsa) -> _Evaluator:
 
 def _parameters(qnn: EstimatorQNN) -> Sequence[Any]:
     return [*(qnn.input_params or ()), *(qnn.weight_params or ())]
+
+
+def _observables(qnn: EstimatorQNN) -> list[SparsePauliOp]:
+    return [as_pauli_sum(observable) for observable in qnn.observables]
 
 
 def _to_numpy(tensor: Tensor) -> Array:

@@ -8,9 +8,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.exceptions import QiskitError
+from qiskit.quantum_info import Operator, Pauli, PauliList, SparseObservable, SparsePauliOp
 
 from qhybrid.errors import CircuitError
+
+
+def as_pauli_sum(observable: Any) -> SparsePauliOp:
+    """An observable of whatever class of Qiskit as a sum of Pauli strings.
+
+    Raises:
+        CircuitError: It is no operator.
+    """
+    if isinstance(observable, SparsePauliOp):
+        return observable
+    if isinstance(observable, Pauli | PauliList):
+        return SparsePauliOp(observable)
+    if isinstance(observable, SparseObservable):
+        return SparsePauliOp.from_sparse_observable(observable)
+    try:
+        return SparsePauliOp.from_operator(Operator(observable))
+    except QiskitError as error:
+        raise CircuitError(f"observable of class {type(observable).__name__}: {error}") from None
 
 
 def evaluate_pub(
