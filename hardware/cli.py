@@ -25,11 +25,15 @@ BackendOption = Annotated[
 ImagesOption = Annotated[int | None, typer.Option(help="Images to generate.")]
 StepsOption = Annotated[int | None, typer.Option(help="Denoising steps.")]
 QpuStepsOption = Annotated[
-    str | None, typer.Option(metavar="auto|all|0,3,5", help="Denoising steps with the circuit on the device.")
+    str | None, typer.Option(metavar="auto|all|0,3,5|0-3", help="Denoising steps with the circuit on the device.")
 ]
 ModeOption = Annotated[str | None, typer.Option(metavar="auto|job|batch|session", help="Runtime's execution mode.")]
 LevelOption = Annotated[int | None, typer.Option(metavar="0|1|2", help="Resilience level.")]
 ShotsOption = Annotated[int | None, typer.Option(help="Shots per image.")]
+PackOption = Annotated[
+    str | None, typer.Option(metavar="auto|1|K", help="Images side by side in one circuit, each on a place of its own.")
+]
+PrimitiveOption = Annotated[str | None, typer.Option(metavar="estimator|sampler", help="Runtime's primitive.")]
 BudgetOption = Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Send to a real device.")]
@@ -92,6 +96,8 @@ def plan(
     mode: ModeOption = None,
     level: LevelOption = None,
     shots: ShotsOption = None,
+    pack: PackOption = None,
+    primitive: PrimitiveOption = None,
     budget_seconds: BudgetOption = None,
     seed: SeedOption = None,
     as_json: JsonOption = False,
@@ -99,7 +105,7 @@ def plan(
     """Say what a run would cost on the device, and write hardware/plan.json; nothing is sent."""
     from hardware.inference import plan as make
 
-    options = _given(backend, images, steps, qpu_steps, mode, level, shots, budget_seconds, seed)
+    options = _given(backend, images, steps, qpu_steps, mode, level, shots, pack, primitive, budget_seconds, seed)
     made = make(run, _config(run, **options))
     _print_json(made.to_dict()) if as_json else _console.print(plan_table(made))
 
@@ -114,6 +120,8 @@ def submit(
     mode: ModeOption = None,
     level: LevelOption = None,
     shots: ShotsOption = None,
+    pack: PackOption = None,
+    primitive: PrimitiveOption = None,
     budget_seconds: BudgetOption = None,
     seed: SeedOption = None,
     yes: YesOption = False,
@@ -122,7 +130,7 @@ def submit(
     """Send the jobs of the next denoising step that uses the device, and do not wait for them."""
     from hardware.inference import submit as send
 
-    options = _given(backend, images, steps, qpu_steps, mode, level, shots, budget_seconds, seed)
+    options = _given(backend, images, steps, qpu_steps, mode, level, shots, pack, primitive, budget_seconds, seed)
     _report(send(run, _config(run, planned=True, **options), yes=yes), as_json)
 
 
@@ -156,6 +164,8 @@ def infer(
     mode: ModeOption = None,
     level: LevelOption = None,
     shots: ShotsOption = None,
+    pack: PackOption = None,
+    primitive: PrimitiveOption = None,
     budget_seconds: BudgetOption = None,
     seed: SeedOption = None,
     yes: YesOption = False,
@@ -165,7 +175,7 @@ def infer(
     """Plan, submit and fetch in one: images with the circuit on the device, compared with exact simulation."""
     from hardware.inference import infer as run_all
 
-    options = _given(backend, images, steps, qpu_steps, mode, level, shots, budget_seconds, seed)
+    options = _given(backend, images, steps, qpu_steps, mode, level, shots, pack, primitive, budget_seconds, seed)
     config = _config(run, planned=resume, **options)
     comparison = run_all(run, config, yes=yes, resume=resume, echo=_ignore if as_json else _say)
     _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
@@ -188,6 +198,8 @@ def _given(
     mode: str | None,
     level: int | None,
     shots: int | None,
+    pack: str | None,
+    primitive: str | None,
     budget_seconds: float | None,
     seed: int | None,
 ) -> dict[str, Any]:
@@ -200,6 +212,8 @@ def _given(
         "mode": mode,
         "level": level,
         "shots": shots,
+        "pack": None if pack is None else _parse_pack(pack),
+        "primitive": primitive,
         "budget_seconds": budget_seconds,
         "seed": seed,
     }
@@ -224,15 +238,25 @@ def _config(run: Path, *, planned: bool = False, **options: Any) -> HardwareConf
     return config if budget is None else config.model_copy(update={"budget_seconds": budget})
 
 
-def _parse_steps(text: str) -> str | list[int]:
+def _parse_steps(text: str) -> str:
+    import re
+
     from hardware.errors import HardwareError
 
-    if text in ("auto", "all"):
+    if text in ("auto", "all") or re.fullmatch(r"-?\d+(-\d+)?(,-?\d+(-\d+)?)*", text):
+        return text
+    raise HardwareError(f"--qpu-steps `{text}`: give auto, all, or step numbers such as 0,3,5 or 0-3") from None
+
+
+def _parse_pack(text: str) -> str | int:
+    from hardware.errors import HardwareError
+
+    if text == "auto":
         return text
     try:
-        return [int(part) for part in text.split(",")]
+        return int(text)
     except ValueError:
-        raise HardwareError(f"--qpu-steps `{text}`: give auto, all, or step numbers such as 0,3,5") from None
+        raise HardwareError(f"--pack `{text}`: give auto, or the number of images side by side") from None
 
 
 def _report(advance: Advance, as_json: bool) -> None:

@@ -35,12 +35,14 @@ class Results:
 
     Attributes:
         steps: Denoising step of each row, `(R,)`.
+        patches: Copy of the circuit that each row was run on, `(R,)`.
         angles: `(R, n_in)` radians.
         values: Device's expectation values `(R, n_out)`.
         errors: Their stated standard errors `(R, n_out)`.
     """
 
     steps: NDArray[np.int64]
+    patches: NDArray[np.int64]
     angles: Array
     values: Array
     errors: Array
@@ -61,6 +63,7 @@ def load_results(workload: Workload) -> Results:
         steps=np.concatenate(
             [np.full(len(file["angles"]), row["step"]) for row, file in zip(rows, files, strict=True)]
         ),
+        patches=np.concatenate([np.arange(len(file["angles"])) % workload.plan.pack for file in files]),
         angles=np.concatenate([file["angles"] for file in files]),
         values=np.concatenate([file["values"] for file in files]),
         errors=np.concatenate([file["errors"] for file in files]),
@@ -80,7 +83,7 @@ def compare(workload: Workload) -> dict[str, Any]:
     results = load_results(workload)
     exact = workload.process.exact.values(results.angles)
     chosen = _noisy_rows(len(results.angles), workload)
-    noisy = noisy_values(workload, results.angles[chosen]) if len(chosen) else np.empty((0, exact.shape[1]))
+    noisy = noisy_values(workload, results.angles[chosen], results.patches[chosen])
     # A standard error of 0 (all shots agree) would make any difference infinitely significant.
     errors = np.maximum(results.errors, 1.0 / workload.plan.shots)
     comparison = {
@@ -97,6 +100,15 @@ def compare(workload: Workload) -> dict[str, Any]:
             {"step": int(step), **difference(results.values[here], exact[here], errors[here])}
             for step in np.unique(results.steps)
             for here in [results.steps == step]
+        ],
+        "by_patch": [
+            {
+                "patch": int(patch),
+                "layout": list(workload.transpiled.layouts[patch]),
+                **difference(results.values[here], exact[here], errors[here]),
+            }
+            for patch in np.unique(results.patches)
+            for here in [results.patches == patch]
         ],
         "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
         "images": _image_difference(workload),
@@ -127,8 +139,14 @@ def difference(a: Array, b: Array, errors: Array | None = None) -> dict[str, Any
     return found
 
 
-def noisy_values(workload: Workload, angles: Array) -> Array:
-    """Expectation values `(R, n_out)` under the noise model of the device, without shots."""
+def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) -> Array:
+    """Expectation values `(R, n_out)` under the noise model of the device, without shots.
+
+    Args:
+        workload: The planned run.
+        angles: `(R, n_in)`.
+        patches: Copy of the circuit that each row runs on, `(R,)`.
+    """
     backend = workload.device.backend
     if backend.coupling_map is None:
         return workload.process.exact.values(angles)
@@ -136,14 +154,19 @@ def noisy_values(workload: Workload, angles: Array) -> Array:
 
     gate = workload.process.gate
     program = workload.transpiled.local_program(gate.spec, circuit_weights(gate), backend)
-    estimator = AerEstimator(noise_model=noise_model(program.backend))
-    result = estimator.run([program.pub(angles)]).result()
-    return np.asarray(result[0].data.evs, dtype=np.float64).T
+    values = np.empty((len(angles), program.num_outputs))
+    for number, part in enumerate(program.parts or (program,)):
+        here = patches == number
+        if here.any():
+            estimator = AerEstimator(noise_model=noise_model(part.backend))
+            result = estimator.run([part.pub(angles[here])]).result()
+            values[here] = np.asarray(result[0].data.evs, dtype=np.float64).T
+    return values
 
 
 def _noisy_rows(rows: int, workload: Workload) -> NDArray[np.intp]:
     """Rows that the noisy simulation covers: all of a small circuit, evenly spread ones of a large one."""
-    qubits = len(workload.transpiled.used_qubits())
+    qubits = max(len(copy.touched_qubits()) for copy in (workload.transpiled, *workload.transpiled.copies))
     if qubits > _NOISY_QUBITS:
         return np.empty(0, dtype=np.intp)
     count = min(rows, max(1, _NOISY_WORK // 4**qubits))

@@ -14,7 +14,6 @@ from hardware.errors import BudgetError, JobError, JobPendingError
 from hardware.execution import (
     Expectations,
     collect,
-    estimator_options,
     execution_mode,
     find_job,
     job_status,
@@ -23,8 +22,10 @@ from hardware.execution import (
     submit,
 )
 from hardware.jobs import JobLog, ResultStore, Work, job_tags, make_work
+from hardware.options import RESULT_OPTIONS, job_options
 from hardware.planning import Plan, part_sizes
 from hardware.transpilation import Program
+from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory
 
 _DONE = ("DONE", "ERROR", "CANCELLED")
@@ -67,6 +68,7 @@ class DeviceEvaluator:
     def __init__(self, run: RunDirectory, plan: Plan, device: Program, executed: Program, allowance: Allowance) -> None:
         self._run = run
         self._plan = plan
+        self._config = HardwareConfig.model_validate(plan.config)
         self._device = device
         self._executed = executed
         self._allowance = allowance
@@ -110,7 +112,7 @@ class DeviceEvaluator:
     def _settings(self) -> dict[str, Any]:
         plan = self._plan
         seed = {"seed": plan.config["seed"]} if self._local else {}
-        return {"backend": plan.backend, "level": plan.level, "shots": plan.shots, **seed}
+        return {**{key: plan.config[key] for key in RESULT_OPTIONS}, "calibrated": plan.calibrated, **seed}
 
     def _stored(self, work: Work) -> Expectations | None:
         result = self._store.load(work)
@@ -155,9 +157,8 @@ class DeviceEvaluator:
 
     def _options(self, work: Work) -> Any:
         budget = self._plan.budget_seconds
-        return estimator_options(
-            self._plan.level,
-            self._plan.shots,
+        return job_options(
+            self._config,
             seed=work.seed if self._local else None,
             tags=job_tags(self._run, work),
             max_seconds=None if budget is None else budget - self._seconds_spent(),
@@ -168,9 +169,9 @@ class DeviceEvaluator:
             status = job_status(job)
             if status not in _DONE:
                 raise JobPendingError(f"job {job.job_id()} of denoising step {work.step} is {status.lower()}")
-        expected = prepared(self._executed, work.angles, estimator_options(self._plan.level, self._plan.shots))
+        expected = prepared(self._executed, work.angles, job_options(self._config))
         try:
-            result = collect(job, expected, len(self._executed.observables), len(work.angles))
+            result = collect(job, expected, self._executed.num_outputs, len(work.angles))
         except JobError as error:
             self._log.append("failed", job=job.job_id(), content=work.content, reason=str(error), **self._place(work))
             raise

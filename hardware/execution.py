@@ -6,7 +6,6 @@ known before anything is sent, and a result can be held against them. Runtime ac
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +18,36 @@ from qiskit.providers import BackendV2
 from qiskit_ibm_runtime import Batch, RuntimeJobV2, Session
 from qiskit_ibm_runtime.decoders.executor.decoder import ExecutorResultDecoder
 from qiskit_ibm_runtime.decoders.executor_estimator.decoder import ClientSideEstimatorDecoder
+from qiskit_ibm_runtime.decoders.executor_sampler.decoder import ClientSideSamplerResultDecoder
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from qiskit_ibm_runtime.executor_estimator.prepare import prepare
-from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
+from qiskit_ibm_runtime.executor_sampler import Sampler
+from qiskit_ibm_runtime.executor_sampler.prepare import prepare as prepare_sampler
+from qiskit_ibm_runtime.options_models.sampler import SamplerOptions
+from samplomatic.exceptions import SamplexConstructionError  # type: ignore[import-untyped]
 
 from hardware.backends import is_local, rep_delay
 from hardware.errors import HardwareError, JobError
-from hardware.transpilation import Program
+from hardware.options import MitigatedSamplerOptions, estimator_options
+from hardware.patches import PatchJobs, interleave, shares
+from hardware.program import Program
+from hardware.readout import REGISTER, Readout, sampler_pubs
+
+__all__ = [
+    "SECONDS_PER_JOB",
+    "Expectations",
+    "Mode",
+    "Prepared",
+    "collect",
+    "estimator_options",
+    "execution_mode",
+    "find_job",
+    "job_status",
+    "prepared",
+    "require_mode",
+    "retrieve_job",
+    "submit",
+]
 
 Mode = Literal["job", "batch", "session"]
 SECONDS_PER_JOB = 2.0
@@ -40,12 +62,18 @@ class Prepared:
         seconds: Estimated device time.
         parameter_bytes: Size of the parameter values in the request.
         shapes: Expected shape of each item's measured bits, without the last axis (bits).
+        copies: Copies of the circuit in one execution.
+        readout: How sampled bits become expectation values; `None` for the Estimator.
+        parts: Of copies that are simulated one by one, each alone.
     """
 
     executions: int
     seconds: float
     parameter_bytes: int
     shapes: tuple[tuple[int, ...], ...]
+    copies: int = 1
+    readout: Readout | None = None
+    parts: tuple[Prepared, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,29 +90,22 @@ class Expectations:
     errors: NDArray[np.float64]
 
 
-def estimator_options(
-    level: int, shots: int, *, seed: int | None = None, tags: Sequence[str] = (), max_seconds: float | None = None
-) -> EstimatorOptions:
-    """Options of a job.
-
-    Args:
-        level: Resilience level 0, 1 or 2.
-        shots: Per parameter set (and per noise factor at level 2).
-        seed: For a local simulation only; devices draw their own randomness.
-        tags: Found again with `find_job`.
-        max_seconds: The service ends the job after that much device time.
-    """
-    options = EstimatorOptions(resilience_level=level, default_shots=shots)
-    options.environment.job_tags = list(tags)
-    options.simulator.seed_simulator = seed
-    if max_seconds is not None:
-        options.max_execution_time = max(1, math.floor(max_seconds))
-    return options
-
-
-def prepared(program: Program, angles: NDArray[np.float64], options: EstimatorOptions) -> Prepared:
+def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Prepared:
     """What a job with these angles `(B, n_in)` will execute; no network."""
-    quantum_program, _ = prepare([program.pub(angles)], options, backend=program.backend)
+    if program.parts:
+        # Copies of one circuit with as many images each are prepared alike.
+        one_of_each = {len(mine): (part, mine) for part, mine in shares(program, angles)}
+        by_size = {size: prepared(part, mine, options) for size, (part, mine) in one_of_each.items()}
+        parts = tuple(by_size[len(mine)] for _, mine in shares(program, angles))
+        return Prepared(
+            executions=sum(part.executions for part in parts),
+            seconds=sum(part.seconds for part in parts),
+            parameter_bytes=sum(part.parameter_bytes for part in parts),
+            shapes=(),
+            copies=len(parts),
+            parts=parts,
+        )
+    quantum_program = _prepare(program, angles, options)
     shots = int(quantum_program.shots)
     delay = rep_delay(program.backend)
     executions = [shots * int(item.size()) for item in quantum_program.items]
@@ -93,8 +114,10 @@ def prepared(program: Program, angles: NDArray[np.float64], options: EstimatorOp
         executions=sum(executions),
         seconds=SECONDS_PER_JOB
         + sum(count * (delay + length) for count, length in zip(executions, lengths, strict=True)),
-        parameter_bytes=8 * angles.size,
+        parameter_bytes=8 * program.pack(angles).size,
         shapes=tuple((*(int(n) for n in item.shape), shots) for item in quantum_program.items),
+        copies=program.copies,
+        readout=Readout.of(program.observables) if isinstance(options, SamplerOptions) else None,
     )
 
 
@@ -114,8 +137,10 @@ def execution_mode(backend: BackendV2, mode: Mode) -> Iterator[Any]:
         opened.close()
 
 
-def submit(program: Program, angles: NDArray[np.float64], options: EstimatorOptions, mode: Any) -> Any:
-    """Send one job: one pub, all observables against all angles.
+def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: Any) -> Any:
+    """Send one job: all observables against all angles; options of the Estimator or of the Sampler decide for one.
+
+    Copies that are simulated one by one are a local job each.
 
     Returns:
         The job, not waited for.
@@ -125,8 +150,19 @@ def submit(program: Program, angles: NDArray[np.float64], options: EstimatorOpti
     """
     from qiskit_ibm_runtime.exceptions import IBMError
 
+    if program.parts:
+        jobs = []
+        for number, (part, mine) in enumerate(shares(program, angles)):
+            own = options.model_copy(deep=True)
+            if own.simulator.seed_simulator is not None:
+                # One seed for all copies would give them one noise.
+                own.simulator.seed_simulator += number
+            jobs.append(submit(part, mine, own, part.backend))
+        return PatchJobs(tuple(jobs))
     try:
-        return Estimator(mode=mode, options=options).run([program.pub(angles)])
+        if isinstance(options, SamplerOptions):
+            return Sampler(mode=mode, options=options).run(_pubs(program, angles, options))
+        return Estimator(mode=mode, options=options).run(_pubs(program, angles, options))
     except IBMError as error:
         raise JobError(f"`{program.backend.name}` does not accept the job: {' '.join(str(error).split())}") from None
 
@@ -169,25 +205,63 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
     Raises:
         JobError: The job failed or was cancelled; shots are missing; a shape is wrong; a value is not finite.
     """
+    if isinstance(job, PatchJobs):
+        counts = [len(range(number, samples, expected.copies)) for number in range(expected.copies)]
+        found = [
+            collect(mine, part, outputs, count)
+            for mine, part, count in zip(job.jobs, expected.parts, counts, strict=True)
+        ]
+        return Expectations(
+            interleave([part.values for part in found], samples), interleave([part.errors for part in found], samples)
+        )
     raw = _raw_result(job)
+    register = "_meas" if expected.readout is None else REGISTER
     try:
-        measured = [np.asarray(item["_meas"]) for item in raw]
+        measured = [np.asarray(item[register]) for item in raw]
     except (TypeError, KeyError, IndexError):
         raise JobError(f"job {job.job_id()}: the result holds no measured bits ({type(raw).__name__})") from None
     shapes = tuple(item.shape[:-1] for item in measured)
     if shapes != expected.shapes:
         raise JobError(f"job {job.job_id()}: measured bits of shape {shapes} instead of {expected.shapes}")
-    data = ClientSideEstimatorDecoder.decode(raw)[0].data
-    values = np.asarray(data.evs, dtype=np.float64).T
-    errors = np.asarray(data.stds, dtype=np.float64).T
+    values, errors, without_error = _decoded(raw, expected.readout)
+    wanted = (-(-samples // expected.copies), expected.copies * outputs)
     for name, array in (("values", values), ("standard errors", errors)):
-        if array.shape != (samples, outputs):
-            raise JobError(f"job {job.job_id()}: {name} of shape {array.shape} instead of {(samples, outputs)}")
-    finite = np.isfinite(values) & (np.isfinite(errors) | ("evs_extrapolated" in data))
+        if array.shape != wanted:
+            raise JobError(f"job {job.job_id()}: {name} of shape {array.shape} instead of {wanted}")
+    finite = np.isfinite(values) & (np.isfinite(errors) | without_error)
     if not finite.all():
         raise JobError(f"job {job.job_id()}: {np.count_nonzero(~finite)} values or standard errors are not finite")
     errors = np.where(np.isfinite(errors), errors, np.nan)
-    return Expectations(values, errors)
+    return Expectations(values.reshape(-1, outputs)[:samples], errors.reshape(-1, outputs)[:samples])
+
+
+def _prepare(program: Program, angles: NDArray[np.float64], options: Any) -> Any:
+    chosen = prepare_sampler if isinstance(options, SamplerOptions) else prepare
+    try:
+        quantum_program, _ = chosen(_pubs(program, angles, options), options, backend=program.backend)
+    except SamplexConstructionError as error:
+        raise HardwareError(
+            f"`{program.backend.name}`: its gates cannot be twirled ({' '.join(str(error).split())}): use level 0 or 1 "
+            "without twirling, or a device's local copy"
+        ) from None
+    return quantum_program
+
+
+def _pubs(program: Program, angles: NDArray[np.float64], options: Any) -> list[Any]:
+    if isinstance(options, SamplerOptions):
+        return sampler_pubs(program, angles, isinstance(options, MitigatedSamplerOptions))
+    return [program.pub(angles)]
+
+
+def _decoded(raw: Any, readout: Readout | None) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Values, standard errors, and whether a value may come without its error."""
+    if readout is None:
+        data = ClientSideEstimatorDecoder.decode(raw)[0].data
+        # One row per observable; a packed row holds the observables of all copies.
+        return np.asarray(data.evs, dtype=float).T, np.asarray(data.stds, dtype=float).T, "evs_extrapolated" in data
+    bits = [item.data[REGISTER].to_bool_array(order="little") for item in ClientSideSamplerResultDecoder.decode(raw)]
+    calibration = np.stack([item.reshape(-1, item.shape[-1]) for item in bits[1:]]) if len(bits) > 1 else None
+    return *readout.estimate(bits[0], calibration), False
 
 
 def _raw_result(job: Any) -> Any:

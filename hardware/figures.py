@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import rustworkx
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,36 +20,46 @@ from qhybrid.rundir import atomic_path
 _GREY, _BLUE, _ORANGE = "0.75", "#1f77b4", "#e6731a"
 
 
-def draw_layout(backend: BackendV2, layout: Sequence[int], path: Path) -> None:
-    """The coupling map, the circuit's qubits marked with their numbers in the circuit; PNG."""
+def draw_layout(backend: BackendV2, layouts: Sequence[Sequence[int]], path: Path) -> None:
+    """The coupling map, each copy's qubits marked with their numbers in the circuit, a colour per copy; PNG."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    layout_axes(figure.add_subplot(), backend, layouts)
+    _save(figure, path)
+
+
+def layout_axes(axes: Axes, backend: BackendV2, layouts: Sequence[Sequence[int]]) -> None:
+    """What `draw_layout` draws, on given axes."""
     edges = (
         sorted({(min(a, b), max(a, b)) for a, b in backend.coupling_map.get_edges()}) if backend.coupling_map else []
     )
-    size = backend.num_qubits if edges else len(layout)
+    owner = {qubit: number for number, layout in enumerate(layouts) for qubit in layout}
+    size = backend.num_qubits if edges else len(owner)
     places = _positions(size, edges)
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    axes = figure.add_subplot()
-    used = set(layout)
     for a, b in edges:
-        inside = a in used and b in used
+        inside = a in owner and owner[a] == owner.get(b)
         axes.plot(
             places[[a, b], 0],
             places[[a, b], 1],
-            color=_ORANGE if inside else _GREY,
+            color=_colour(owner[a]) if inside else _GREY,
             linewidth=3 if inside else 1,
             zorder=1,
         )
-    rest = [qubit for qubit in range(size) if qubit not in used]
+    rest = [qubit for qubit in range(size) if qubit not in owner]
     axes.scatter(places[rest, 0], places[rest, 1], s=30, color=_GREY, zorder=2)
-    chosen = places[list(layout)]
-    axes.scatter(chosen[:, 0], chosen[:, 1], s=180, color=_ORANGE, zorder=3)
-    for number, place in enumerate(chosen):
-        axes.text(place[0], place[1], str(number), ha="center", va="center", color="white", fontsize=8, zorder=4)
-    shown = ", ".join(map(str, layout))
-    axes.set_title(f"{backend.name}: circuit qubits 0 to {len(layout) - 1} on device qubits {shown}", fontsize=9)
+    for copy, layout in enumerate(layouts):
+        chosen = places[list(layout)]
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=180, color=_colour(copy), zorder=3)
+        for number, place in enumerate(chosen):
+            axes.text(place[0], place[1], str(number), ha="center", va="center", color="white", fontsize=8, zorder=4)
+    where = f"device qubits {', '.join(map(str, layouts[0]))}" if len(layouts) == 1 else f"{len(layouts)} places"
+    axes.set_title(f"{backend.name}: circuit qubits 0 to {len(layouts[0]) - 1} on {where}", fontsize=9)
     axes.set_aspect("equal")
     axes.axis("off")
-    _save(figure, path)
+
+
+def _colour(copy: int) -> Any:
+    # The first copy, the best one, keeps the accent colour.
+    return _ORANGE if copy == 0 else colormaps["tab20"].colors[(2 * (copy - 1)) % 20]  # type: ignore[attr-defined]
 
 
 def draw_comparison(

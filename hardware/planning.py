@@ -10,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from qiskit.providers import BackendV2
 
-from hardware.backends import device_name
+from hardware.backends import device_name, is_local
 from hardware.errors import BudgetError, HardwareError
-from hardware.execution import Mode, Prepared, estimator_options, prepared
-from hardware.transpilation import Program
+from hardware.execution import Mode, Prepared, prepared
+from hardware.options import job_options
+from hardware.program import Program
 from qhybrid.config import HardwareConfig
 
 OPEN_PLAN_SECONDS = 600.0
 MAX_EXECUTIONS_PER_JOB = 10_000_000
 MAX_SECONDS_PER_JOB = 3 * 3600.0
-# 1,600 parameter sets in one request have timed out.
+# 1,600 parameter sets in one request have timed out, and a request holds a few MB.
 MAX_PARAMETER_SETS_PER_JOB = 1000
+MAX_PARAMETER_BYTES_PER_JOB = 2_000_000
 # `auto` stops adding steps once these carry so much of the output's dependence on the bottleneck.
 SENSITIVITY_SHARE = 0.9
 
@@ -64,10 +67,18 @@ class Plan:
         images: Images of the run.
         steps: Denoising steps.
         qpu_steps: Those with the bottleneck on the device.
-        level: Resilience level.
+        primitive: `estimator` or `sampler`.
+        level: Resilience level of the Estimator.
+        pack: Copies of the circuit side by side.
+        patches: A line of each copy: `patch`, `layout`, `estimated_success`, ...
+        calibrated: Date of the calibration that the circuit was placed by; `None` for a simulator.
         jobs_per_step: Jobs of one such step.
         parameter_bytes: Parameter values of the largest request.
         open_plan_share: Part of the Open plan's 600 s per 28 days.
+        remaining_seconds: What is left of the account's quota; `None` if unknown, or for a local backend.
+        quota_share: `seconds` as part of that.
+        levels: What the same steps would take at each resilience level and with the Sampler: `primitive`, `level`,
+            `jobs`, `executions`, `seconds`.
         sensitivity: Per step, the output's dependence on the bottleneck; `None` where it was not needed.
         config: What was asked for.
         key: Names the run that the plan is for: model, circuit, layout, options but for mode and budget.
@@ -84,10 +95,17 @@ class Plan:
     images: int
     steps: int
     qpu_steps: tuple[int, ...]
+    primitive: str
     level: int
+    pack: int
+    patches: tuple[dict[str, Any], ...]
+    calibrated: str | None
     jobs_per_step: int
     parameter_bytes: int
     open_plan_share: float
+    remaining_seconds: float | None
+    quota_share: float | None
+    levels: tuple[dict[str, Any], ...]
     sensitivity: tuple[float, ...] | None
     config: dict[str, Any]
     key: str
@@ -113,9 +131,11 @@ class Plan:
 
     def summary(self) -> str:
         """One line for people."""
+        packed = f", {self.pack} images at a time" if self.pack > 1 else ""
+        left = "" if self.quota_share is None else f", {self.quota_share:.0%} of what is left"
         return (
-            f"{self.jobs} jobs, {self.executions:,} executions, {self.seconds:.0f} s on {self.device} "
-            f"({self.open_plan_share:.0%} of an Open plan's {OPEN_PLAN_SECONDS:.0f} s per 28 days); "
+            f"{self.jobs} jobs, {self.executions:,} executions{packed}, {self.seconds:.0f} s on {self.device} "
+            f"({self.open_plan_share:.0%} of an Open plan's {OPEN_PLAN_SECONDS:.0f} s per 28 days{left}); "
             f"denoising steps on the device: {', '.join(map(str, self.qpu_steps))} of 0 to {self.steps - 1}"
         )
 
@@ -127,6 +147,9 @@ def make_plan(
     sensitivity: Callable[[], Sequence[float]],
     identity: str,
     unet_seconds: float = 0.0,
+    patches: Sequence[dict[str, Any]] = (),
+    calibrated: str | None = None,
+    remaining_seconds: float | None = None,
 ) -> Plan:
     """Plan a reverse diffusion; pure, no network.
 
@@ -136,6 +159,9 @@ def make_plan(
         sensitivity: Called if `qpu_steps` is `auto`: one number per denoising step.
         identity: Content hash of model, circuit and layout.
         unet_seconds: Time of the classical network per step; counts in a session.
+        patches: Lines of the copies of the circuit.
+        calibrated: Date of the calibration.
+        remaining_seconds: What is left of the account's quota.
 
     Raises:
         BudgetError: The plan, or with `auto` even a single step, takes more than the budget.
@@ -146,6 +172,7 @@ def make_plan(
     seconds_per_step = cost.seconds + (unet_seconds if mode == "session" else 0.0)
     measured = tuple(float(value) for value in sensitivity()) if config.qpu_steps == "auto" else None
     chosen = choose_steps(config, seconds_per_step, measured, str(program.backend.name))
+    seconds = seconds_per_step * len(chosen)
     plan = Plan(
         backend=config.backend,
         device=device_name(program.backend),
@@ -153,15 +180,22 @@ def make_plan(
         jobs=cost.jobs * len(chosen),
         shots=config.shots,
         executions=cost.executions * len(chosen),
-        seconds=seconds_per_step * len(chosen),
+        seconds=seconds,
         budget_seconds=config.budget_seconds,
         images=config.images,
         steps=config.steps,
         qpu_steps=chosen,
+        primitive=config.primitive,
         level=config.level,
+        pack=program.copies,
+        patches=tuple(patches),
+        calibrated=calibrated,
         jobs_per_step=cost.jobs,
         parameter_bytes=cost.parameter_bytes,
-        open_plan_share=seconds_per_step * len(chosen) / OPEN_PLAN_SECONDS,
+        open_plan_share=seconds / OPEN_PLAN_SECONDS,
+        remaining_seconds=remaining_seconds,
+        quota_share=None if not remaining_seconds else seconds / remaining_seconds,
+        levels=tuple(costs_by_level(program, config, len(chosen), unet_seconds)),
         sensitivity=measured,
         config=config.model_dump(),
         key=plan_key(identity, config, chosen),
@@ -186,11 +220,15 @@ def step_cost(program: Program, config: HardwareConfig) -> StepCost:
     Raises:
         HardwareError: A single image is over the limits.
     """
-    options = estimator_options(config.level, config.shots)
-    jobs = math.ceil(config.images / MAX_PARAMETER_SETS_PER_JOB)
+    options = job_options(config)
+    jobs = math.ceil(math.ceil(config.images / program.copies) / MAX_PARAMETER_SETS_PER_JOB)
     while True:
         largest = _prepared(program, math.ceil(config.images / jobs), options)
-        excess = max(largest.executions / MAX_EXECUTIONS_PER_JOB, largest.seconds / MAX_SECONDS_PER_JOB)
+        excess = max(
+            largest.executions / MAX_EXECUTIONS_PER_JOB,
+            largest.seconds / MAX_SECONDS_PER_JOB,
+            largest.parameter_bytes / MAX_PARAMETER_BYTES_PER_JOB,
+        )
         if excess <= 1:
             break
         if jobs == config.images:
@@ -200,13 +238,39 @@ def step_cost(program: Program, config: HardwareConfig) -> StepCost:
             )
         jobs = min(config.images, max(jobs + 1, math.ceil(jobs * excess)))
     sizes = part_sizes(config.images, jobs)
-    by_size = {size: _prepared(program, size, options) for size in set(sizes)}
+    by_size = {size: largest if size == sizes[0] else _prepared(program, size, options) for size in set(sizes)}
     return StepCost(
         jobs=jobs,
         executions=sum(by_size[size].executions for size in sizes),
         seconds=sum(by_size[size].seconds for size in sizes),
         parameter_bytes=largest.parameter_bytes,
     )
+
+
+def costs_by_level(
+    program: Program, config: HardwareConfig, steps: int, unet_seconds: float = 0.0
+) -> Iterator[dict[str, Any]]:
+    """What the same denoising steps would take at each resilience level of the Estimator, and with the Sampler.
+
+    Twirling and decoupling are kept, mitigation is that of the level. What cannot run is left out: the Sampler where an
+    observable is not diagonal, a level at which one image is over the limits.
+    """
+    variants: list[dict[str, Any]] = [{"primitive": "estimator", "level": level} for level in (0, 1, 2)]
+    for variant in [*variants, {"primitive": "sampler", "level": 0}]:
+        changed = {**variant, "trex": None, "zne": None, "zne_factors": None}
+        own = all(getattr(config, key) == value for key, value in variant.items())
+        chosen = config if own else config.model_copy(update=changed)
+        try:
+            cost = step_cost(program, chosen)
+        except HardwareError:
+            continue
+        waiting = unet_seconds if resolve_mode(config.mode, cost.jobs) == "session" else 0.0
+        yield {
+            **variant,
+            "jobs": cost.jobs * steps,
+            "executions": cost.executions * steps,
+            "seconds": (cost.seconds + waiting) * steps,
+        }
 
 
 def part_sizes(images: int, jobs: int) -> list[int]:
@@ -265,7 +329,7 @@ def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> 
 
 
 def _prepared(program: Program, samples: int, options: Any) -> Prepared:
-    return prepared(program, np.zeros((samples, len(program.inputs))), options)
+    return prepared(program, np.zeros((samples, program.num_inputs)), options)
 
 
 def _too_small(budget: float, seconds: float, what: str, backend: str) -> str:
@@ -273,3 +337,11 @@ def _too_small(budget: float, seconds: float, what: str, backend: str) -> str:
         f"budget_seconds {budget:g} is too small: {what} takes {seconds:.1f} s of device time on `{backend}`; "
         "raise it, or take fewer images, shots or QPU steps"
     )
+
+
+def remaining_seconds(backend: BackendV2) -> float | None:
+    """Device time that is left to the account's plan; `None` for a local backend, or where the service does not say."""
+    if is_local(backend):
+        return None
+    left = backend.service.usage().get("usage_remaining_seconds")
+    return None if left is None else float(left)

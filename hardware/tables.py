@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ def backends_table(rows: Sequence[BackendRow]) -> Table:
 
 def transpile_table(report: dict[str, Any]) -> Table:
     """Candidates of `Transpiled.report`, best first."""
-    table = Table("candidate", "success", "2q gates", "depth", "device qubits")
+    table = Table("candidate", "success", "idle", "score", "2q gates", "depth", "device qubits")
     table.title = f"{report['circuit']} on {report['backend']}"
-    for row in sorted(report["candidates"], key=lambda row: -float(row["estimated_success"])):
+    for row in sorted(report["candidates"], key=lambda row: -float(row["score"])):
         table.add_row(
             row["method"],
             f"{row['estimated_success']:.3f}",
+            f"{row['idle_fidelity']:.3f}",
+            f"{row['score']:.3f}",
             str(row["two_qubit_gates"]),
             str(row["depth"]),
             " ".join(map(str, row["layout"])),
@@ -48,23 +51,62 @@ def transpile_table(report: dict[str, Any]) -> Table:
     return table
 
 
-def plan_table(plan: Plan) -> Table:
-    """The bill."""
+def plan_table(plan: Plan) -> Group:
+    """The bill, what other levels would cost, and the places of the copies."""
     table = Table(show_header=False, title=f"Plan for {plan.device}")
+    mitigation = f"at level {plan.level}" if plan.primitive == "estimator" else "through the Sampler"
+    left = "unknown" if plan.remaining_seconds is None else f"{plan.remaining_seconds:.0f} s"
     rows = {
         "backend": plan.backend,
         "mode": plan.mode,
         "steps on the device": f"{', '.join(map(str, plan.qpu_steps))} of 0 to {plan.steps - 1}",
         "jobs": str(plan.jobs),
-        "images, shots": f"{plan.images}, {plan.shots} at level {plan.level}",
+        "images, shots": f"{plan.images}, {plan.shots} {mitigation}",
+        "images side by side": str(plan.pack),
         "executions": f"{plan.executions:,}",
         "device time": f"{plan.seconds:.1f} s",
         "budget": "none" if plan.budget_seconds is None else f"{plan.budget_seconds:g} s",
         "share of an Open plan": f"{plan.open_plan_share:.1%} of 600 s per 28 days",
+        "left on the account": left if plan.quota_share is None else f"{left}, of which {plan.quota_share:.1%}",
         "parameters per request": f"{plan.parameter_bytes:,} bytes",
     }
     for name, value in rows.items():
         table.add_row(name, value)
+    parts = [table, levels_table(plan)]
+    if plan.pack > 1:
+        parts.append(patches_table(plan))
+    return Group(*parts)
+
+
+def levels_table(plan: Plan) -> Table:
+    """The same steps at each resilience level, and with the Sampler."""
+    table = Table("", "jobs", "executions", "device time", "share of what is left", title="By mitigation")
+    for row in plan.levels:
+        sampler = row["primitive"] == "sampler"
+        share = "-" if not plan.remaining_seconds else f"{row['seconds'] / plan.remaining_seconds:.1%}"
+        table.add_row(
+            "sampler" if sampler else f"level {row['level']}",
+            str(row["jobs"]),
+            f"{row['executions']:,}",
+            f"{row['seconds']:.1f} s",
+            share,
+            style="bold" if (row["primitive"], row["level"]) == (plan.primitive, plan.level) else None,
+        )
+    return table
+
+
+def patches_table(plan: Plan) -> Table:
+    """Where each copy of the circuit runs."""
+    table = Table("copy", "device qubits", "success", "idle", "mean readout error", title="Side by side")
+    for line in plan.patches:
+        known = [error for error in line["readout_errors"] if error is not None]
+        table.add_row(
+            str(line["patch"]),
+            " ".join(map(str, line["layout"])),
+            f"{line['estimated_success']:.3f}",
+            f"{line['idle_fidelity']:.3f}",
+            _percent(sum(known) / len(known) if known else None),
+        )
     return table
 
 

@@ -1,15 +1,16 @@
 """From a circuit spec to an ISA circuit: where it sits on the device, what it suffers there, and proof that it fits.
 
 Candidates are the best embeddings of the circuit's two-qubit gates (all are enumerated: `qhybrid.quantum.embedding`)
-and the level-3 preset of Qiskit with several seeds, which can also route. Each is transpiled and scored by the
-estimated success from the device's calibration; the best is kept. Observables follow the layout, so output i stays
-observable i.
+and the level-3 preset of Qiskit with several seeds, which can also route. Each is transpiled and scored from the
+device's calibration: the fidelities of its gates and readout, times what qubits keep while they wait. The best is kept.
+Observables follow the layout, so output i stays observable i.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +19,21 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit, qpy
 from qiskit import transpile as qiskit_transpile
 from qiskit.providers import BackendV2
-from qiskit.quantum_info import SparsePauliOp
 
 from hardware.backends import calibration_date, device_name
 from hardware.errors import HardwareError
+from hardware.program import Program, check_isa, side_by_side
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.devices import crop
 from qhybrid.quantum.embedding import embeddings, estimated_success
+from qhybrid.quantum.idling import idle_fidelity
 from qhybrid.quantum.spec import CircuitSpec
 from qhybrid.rundir import atomic_path, read_json, write_json
 
+__all__ = ["EMBEDDINGS_TRIED", "PRESET_SEEDS", "Program", "Transpiled", "candidate", "check_isa", "transpile"]
+
 EMBEDDINGS_TRIED = 8
 PRESET_SEEDS = 4
-
-
-@dataclass(frozen=True)
-class Program:
-    """What a job executes: a bound ISA circuit whose only parameters are the data, and what is read from it.
-
-    Attributes:
-        circuit: ISA circuit for `backend`, trained weights bound.
-        observables: On the circuit's qubits, one per output.
-        inputs: Names of the input parameters, in the order of the columns of the angles.
-        backend: Where it runs: the whole device, or the simulated part of one.
-    """
-
-    circuit: QuantumCircuit
-    observables: tuple[SparsePauliOp, ...]
-    inputs: tuple[str, ...]
-    backend: BackendV2
-
-    def pub(self, angles: NDArray[np.float64]) -> tuple[Any, ...]:
-        """One estimator pub: observables `(n_out, 1)` against `angles` of shape `(B, n_in)` in radians."""
-        present = {parameter.name for parameter in self.circuit.parameters}
-        columns = [index for index, name in enumerate(self.inputs) if name in present]
-        values = {tuple(self.inputs[index] for index in columns): angles[:, columns]}
-        return self.circuit, [[observable] for observable in self.observables], values
 
 
 @dataclass(frozen=True)
@@ -63,56 +43,74 @@ class Transpiled:
     Attributes:
         circuit: ISA circuit on all device qubits; parameters as in the spec.
         layout: Device qubit that holds circuit qubit i at the end, where it is measured.
-        report: JSON-able: `backend`, `estimated_success`, `depth`, `two_qubit_gates`, `layout`, `candidates`, ...
+        report: JSON-able: `backend`, `estimated_success`, `idle_fidelity`, `score`, `depth`, `two_qubit_gates`,
+            `layout`, `candidates`, and where several copies run side by side a line of each in `patches`.
         spec_hash: Content hash of the spec.
+        copies: The same circuit elsewhere on the device, to run beside this one; see `hardware.packing`.
     """
 
     circuit: QuantumCircuit
     layout: tuple[int, ...]
     report: dict[str, Any]
     spec_hash: str
+    copies: tuple[Transpiled, ...] = ()
+
+    @property
+    def layouts(self) -> tuple[tuple[int, ...], ...]:
+        """The layout of each copy, this one first."""
+        return (self.layout, *(copy.layout for copy in self.copies))
 
     def program(self, spec: CircuitSpec, weights: NDArray[np.float64], backend: BackendV2) -> Program:
-        """The circuit with trained weights, for the device itself.
+        """The circuit with trained weights, for the device itself; all copies in one circuit.
 
         Raises:
             HardwareError: `spec` is not the one that was transpiled, or the device does not execute the circuit.
         """
         self._check_spec(spec)
         check_isa(self.circuit, backend)
-        return self._program(spec, weights, self.circuit, list(self.layout), backend)
+        alone = self._program(spec, weights, self.circuit, self.layout, backend)
+        others = [replace(copy, copies=()).program(spec, weights, backend) for copy in self.copies]
+        return side_by_side([alone, *others]) if others else alone
 
     def local_program(self, spec: CircuitSpec, weights: NDArray[np.float64], backend: BackendV2) -> Program:
-        """The same on the part of the device that the circuit uses, for simulation.
+        """The same on the part of the device that the circuit uses, for simulation; copies one by one, in `parts`.
+
+        Copies have no coupling in common, so that simulating them apart is the same and takes memory for one.
 
         Raises:
             HardwareError: As for `program`.
         """
         self._check_spec(spec)
         check_isa(self.circuit, backend)
-        if backend.coupling_map is None:
-            return self._program(spec, weights, self.circuit, list(self.layout), backend)
-        used = self.used_qubits()
+        if self.copies:
+            parts = [replace(copy, copies=()).local_program(spec, weights, backend) for copy in (self, *self.copies)]
+            return replace(self.program(spec, weights, backend), parts=tuple(parts))
+        used = self.touched_qubits()
         position = {qubit: index for index, qubit in enumerate(used)}
         small = QuantumCircuit(len(used), name=self.circuit.name, global_phase=self.circuit.global_phase)
         for instruction in self.circuit.data:
             qubits = [position[self.circuit.find_bit(q).index] for q in instruction.qubits]
             small.append(instruction.operation, qubits)
-        part = crop(backend, used)
+        part = backend if backend.coupling_map is None else crop(backend, used)
         check_isa(small, part)
         return self._program(spec, weights, small, [position[qubit] for qubit in self.layout], part)
 
     def used_qubits(self) -> list[int]:
-        """Device qubits that the circuit acts on: the measured ones in circuit order, then those of the routing."""
-        touched = {self.circuit.find_bit(q).index for item in self.circuit.data for q in item.qubits}
-        return [*self.layout, *sorted(touched - set(self.layout))]
+        """Device qubits of all copies: of each the measured ones in circuit order, then those of the routing."""
+        return [qubit for copy in (self, *self.copies) for qubit in copy.touched_qubits()]
 
     def save(self, folder: Path) -> None:
         """Write `isa.qpy` and `transpiled.json`, each atomically."""
         with atomic_path(folder / "isa.qpy") as temporary, temporary.open("wb") as file:
-            qpy.dump(self.circuit, file)
+            qpy.dump([self.circuit, *(copy.circuit for copy in self.copies)], file)
         write_json(
-            folder / "transpiled.json", {"spec": self.spec_hash, "layout": list(self.layout), "report": self.report}
+            folder / "transpiled.json",
+            {
+                "spec": self.spec_hash,
+                "layout": list(self.layout),
+                "copies": [list(copy.layout) for copy in self.copies],
+                "report": self.report,
+            },
         )
 
     @classmethod
@@ -121,15 +119,25 @@ class Transpiled:
 
         Raises:
             RunDirectoryError: A file is missing or not readable.
-            HardwareError: `isa.qpy` is not a QPY file.
+            HardwareError: `isa.qpy` is not a QPY file of these circuits.
         """
         stored = read_json(folder / "transpiled.json")
         try:
             with (folder / "isa.qpy").open("rb") as file:
-                circuit = qpy.load(file)[0]
+                circuits = qpy.load(file)
+            layouts = [tuple(stored["layout"]), *(tuple(layout) for layout in stored.get("copies", []))]
+            report, spec_hash = stored["report"], stored["spec"]
+            first, *copies = (
+                cls(circuit, layout, report, spec_hash) for circuit, layout in zip(circuits, layouts, strict=True)
+            )
         except Exception as error:  # noqa: BLE001  (qpy raises whatever a foreign file makes it trip over)
             raise HardwareError(f"`{folder / 'isa.qpy'}` cannot be read: {' '.join(str(error).split())}") from None
-        return cls(circuit, tuple(stored["layout"]), stored["report"], stored["spec"])
+        return replace(first, copies=tuple(copies))
+
+    def touched_qubits(self) -> list[int]:
+        """The same of this copy alone."""
+        touched = {self.circuit.find_bit(q).index for item in self.circuit.data for q in item.qubits}
+        return [*self.layout, *sorted(touched - set(self.layout))]
 
     def _check_spec(self, spec: CircuitSpec) -> None:
         if spec.content_hash() != self.spec_hash:
@@ -143,32 +151,16 @@ class Transpiled:
         spec: CircuitSpec,
         weights: NDArray[np.float64],
         circuit: QuantumCircuit,
-        positions: list[int],
+        positions: Sequence[int],
         backend: BackendV2,
     ) -> Program:
         bound = {parameter.name: float(value) for parameter, value in zip(spec.weights, weights, strict=True)}
         present = {parameter.name for parameter in circuit.parameters}
         return Program(
             circuit=circuit.assign_parameters({name: value for name, value in bound.items() if name in present}),
-            observables=tuple(item.apply_layout(positions, circuit.num_qubits) for item in spec.observables),
+            observables=tuple(item.apply_layout(list(positions), circuit.num_qubits) for item in spec.observables),
             inputs=tuple(parameter.name for parameter in spec.inputs),
             backend=backend,
-        )
-
-
-def check_isa(circuit: QuantumCircuit, backend: BackendV2) -> None:
-    """Refuse a circuit that the backend does not execute as it is; Runtime's new Estimator does not check.
-
-    Raises:
-        HardwareError: Says which instruction, on which qubits, is not in the backend's instruction set.
-    """
-    from qiskit_ibm_runtime.utils.utils import is_isa_circuit
-
-    reason = is_isa_circuit(circuit, backend.target)
-    if reason:
-        raise HardwareError(
-            f"the circuit is not an ISA circuit of `{backend.name}`: {' '.join(reason.split())} Transpile it for this "
-            "backend with `hardware.transpile`"
         )
 
 
@@ -188,7 +180,8 @@ def transpile(
         preset_seeds: Candidates of the level-3 preset, seeds 0, 1, ...; at least 1.
 
     Returns:
-        The candidate of highest estimated success; ties go to the first.
+        The candidate of highest score (estimated success of gates and readout, times that of waiting); ties go to
+        the first.
 
     Raises:
         HardwareError: The backend is too small.
@@ -203,8 +196,8 @@ def transpile(
         if backend.coupling_map is not None
     ]
     attempts += [(f"preset, seed {seed}", {"seed_transpiler": seed}) for seed in range(preset_seeds)]
-    candidates = [_candidate(spec, backend, method, options) for method, options in attempts]
-    circuit, layout, best = max(candidates, key=lambda item: item[2]["estimated_success"])
+    candidates = [candidate(spec, backend, method, options) for method, options in attempts]
+    circuit, layout, best = max(candidates, key=lambda item: item[2]["score"])
     check_isa(circuit, backend)
     report = {
         "backend": str(backend.name),
@@ -218,18 +211,27 @@ def transpile(
     return Transpiled(circuit, layout, report, spec.content_hash())
 
 
-def _candidate(
+def candidate(
     spec: CircuitSpec, backend: BackendV2, method: str, options: dict[str, Any]
 ) -> tuple[QuantumCircuit, tuple[int, ...], dict[str, Any]]:
+    """Transpile with the preset of level 3 and score.
+
+    Returns:
+        ISA circuit, layout at the end, and a JSON-able line of a report.
+    """
     circuit = qiskit_transpile(spec.circuit, backend, optimization_level=3, **options)
     # Without a coupling map (a simulator) Qiskit sets no layout: every qubit stays where it is.
     placed = circuit.layout.final_index_layout() if circuit.layout is not None else range(spec.num_qubits)
     layout = tuple(int(qubit) for qubit in placed)
     pairs = [item for item in circuit.data if len(item.qubits) == 2]
+    success = estimated_success(circuit, backend.target, list(layout))
+    kept = idle_fidelity(circuit, backend.target)
     row = {
         "method": method,
         "layout": list(layout),
-        "estimated_success": estimated_success(circuit, backend.target, list(layout)),
+        "estimated_success": success,
+        "idle_fidelity": kept,
+        "score": success * kept,
         "depth": int(circuit.depth()),
         "two_qubit_depth": int(circuit.depth(lambda item: len(item.qubits) == 2)),
         "two_qubit_gates": len(pairs),

@@ -15,7 +15,8 @@ from torch import Tensor
 from hardware.backends import is_local, open_backend
 from hardware.errors import HardwareError
 from hardware.figures import draw_layout
-from hardware.planning import Plan, check_budget, make_plan, plan_key, resolve_mode
+from hardware.packing import pack, patch_lines
+from hardware.planning import Plan, check_budget, make_plan, plan_key, remaining_seconds, resolve_mode
 from hardware.reverse import ReverseProcess, circuit_weights
 from hardware.sensitivity import measure_sensitivity
 from hardware.transpilation import Program, Transpiled, transpile
@@ -67,12 +68,13 @@ class Workload:
     @property
     def crop_note(self) -> str | None:
         """Says which part of a device is simulated, if it is a part."""
-        whole, part = self.device.backend.num_qubits, self.executed.backend.num_qubits
-        if whole == part:
+        whole, used = self.device.backend.num_qubits, self.transpiled.used_qubits()
+        if not self.local or self.device.backend.coupling_map is None or len(used) == whole:
             return None
+        apart = f", as {self.plan.pack} circuits one by one" if self.plan.pack > 1 else ""
         return (
-            f"simulating qubits {', '.join(map(str, self.transpiled.used_qubits()))} of the {whole} of "
-            f"{self.plan.backend}, with their errors and couplings"
+            f"simulating qubits {', '.join(map(str, used))} of the {whole} of "
+            f"{self.plan.backend}, with their errors and couplings{apart}"
         )
 
     def save_images(self, images: Tensor) -> None:
@@ -96,7 +98,15 @@ def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
     backend = open_backend(config.backend)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, config)
-    transpiled = transpile(process.gate.spec, backend)
+    transpiled = pack(
+        transpile(process.gate.spec, backend),
+        process.gate.spec,
+        backend,
+        images=config.images,
+        copies=config.pack,
+        floor=config.pack_floor,
+        spacing=config.pack_spacing,
+    )
     device, executed = _programs(transpiled, process, backend)
     plan = make_plan(
         device,
@@ -104,6 +114,9 @@ def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
         sensitivity=lambda: measure_sensitivity(_process(checkpoint, config, most=SENSITIVITY_IMAGES)),
         identity=_identity(checkpoint, transpiled),
         unet_seconds=_unet_seconds(process) if config.mode == "session" else 0.0,
+        patches=patch_lines(transpiled, backend),
+        calibrated=transpiled.report["calibrated"],
+        remaining_seconds=remaining_seconds(backend),
     )
     return Workload(run, checkpoint, process, transpiled, device, executed, plan)
 
@@ -140,7 +153,7 @@ def save_plan(workload: Workload) -> None:
     """Write plan.json, isa.qpy, transpiled.json and layout.png."""
     folder = workload.run.hardware
     workload.transpiled.save(folder)
-    draw_layout(workload.device.backend, workload.transpiled.layout, folder / "layout.png")
+    draw_layout(workload.device.backend, workload.transpiled.layouts, folder / "layout.png")
     # Last, since it is what tells that a run was planned.
     write_json(folder / "plan.json", workload.plan.to_dict())
 
@@ -172,7 +185,7 @@ def _programs(transpiled: Transpiled, process: ReverseProcess, backend: Any) -> 
 
 def _identity(checkpoint: Checkpoint, transpiled: Transpiled) -> str:
     """Content hash of the weights, the circuit and its place on the device."""
-    digest = hashlib.sha256(f"{transpiled.spec_hash} {transpiled.layout} {checkpoint.image_shape}".encode())
+    digest = hashlib.sha256(f"{transpiled.spec_hash} {transpiled.layouts} {checkpoint.image_shape}".encode())
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         values: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
         digest.update(name.encode() + values.tobytes())

@@ -11,10 +11,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from qhybrid.errors import ConfigError
 
@@ -312,17 +312,52 @@ class EvaluationConfig(Section):
 
 
 class HardwareConfig(Section):
-    """The bottleneck on a device: which one, which denoising steps, at what cost."""
+    """The bottleneck on a device: which one, which denoising steps, how mitigated, at what cost.
+
+    Copies of the circuit run side by side (`pack`) on places whose estimated success is at least `pack_floor` times the
+    best one's, more than `pack_spacing` couplings apart. `None` for twirling, trex and zne means: as `level` has it.
+    """
 
     backend: str = "fake_torino"
     images: int = Field(default=16, ge=1)
     steps: int = Field(default=8, ge=1)
     qpu_steps: Literal["auto", "all"] | list[int] = "auto"
     mode: Literal["auto", "job", "batch", "session"] = "auto"
+    primitive: Literal["estimator", "sampler"] = "estimator"
     level: Literal[0, 1, 2] = 0
     shots: int = Field(default=1024, ge=1)
+    pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    pack_floor: float = Field(default=0.85, gt=0, le=1)
+    pack_spacing: int = Field(default=1, ge=0)
+    twirling: bool | None = None
+    dynamical_decoupling: Literal["XX", "XpXm", "XY4"] | None = None
+    trex: bool | None = None
+    zne: bool | None = None
+    zne_factors: list[Annotated[float, Field(ge=1)]] | None = Field(default=None, min_length=2)
+    readout_mitigation: bool = True
+    fractional_gates: bool = False
     budget_seconds: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("qpu_steps", mode="before")
+    @classmethod
+    def _ranges_of_steps(cls, value: Any) -> Any:
+        """`0-3,6` is short for `[0, 1, 2, 3, 6]`."""
+        if not isinstance(value, str) or not re.fullmatch(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", value):
+            return value
+        bounds = [[int(number) for number in part.split("-")] for part in value.split(",")]
+        return [step for bound in bounds for step in range(bound[0], bound[-1] + 1)]
+
+    @model_validator(mode="after")
+    def _mitigation_is_of_the_primitive(self) -> HardwareConfig:
+        if self.primitive == "sampler" and (self.level or self.trex or self.zne):
+            raise ValueError(
+                "`level`, `trex` and `zne` are the estimator's; `primitive: sampler` mitigates readout by "
+                "`readout_mitigation`"
+            )
+        if self.zne_factors is not None and not (self.level == 2 if self.zne is None else self.zne):
+            raise ValueError("`zne_factors` need `zne: true` or `level: 2`")
+        return self
 
 
 class RunConfig(Section):

@@ -47,6 +47,10 @@ def test_plan_prints_and_writes_the_same(command, run: RunDirectory) -> None:  #
     code, out, _ = command("plan", run.path, *SMALL)
     assert "ibm_manila" in out
     assert "256" in out  # executions: 2 steps of 2 images and 64 shots
+    assert all(f"level {level}" in out for level in (0, 1, 2))
+    code, out, _ = command("plan", run.path, *SMALL, "--backend", "fake_torino", "--pack", "2", "--qpu-steps", "0-2")
+    assert "192" in out  # 3 steps of one repetition
+    assert "Side by side" in out
 
 
 def test_submit_and_fetch_take_the_options_of_the_plan(command, run: RunDirectory) -> None:  # type: ignore[no-untyped-def]
@@ -64,7 +68,7 @@ def test_transpile_lists_candidates(command, run: RunDirectory) -> None:  # type
     code, out, _ = command("transpile", run.path, "--backend", "fake_torino", "--json")
     report = json.loads(out)
     assert code == 0
-    assert report["estimated_success"] == max(row["estimated_success"] for row in report["candidates"])
+    assert report["score"] == max(row["score"] for row in report["candidates"])
     code, out, _ = command("transpile", run.path, "--backend", "fake_torino")
     assert "embedding 1 of" in out
 
@@ -78,6 +82,9 @@ def test_transpile_lists_candidates(command, run: RunDirectory) -> None:  # type
         (("--qpu-steps", "7"), ("qpu_steps [7]", "0 to 2")),
         (("--qpu-steps", "some"), ("`some`", "auto")),
         (("--level", "3"), ("hardware.level", "3")),
+        (("--pack", "0"), ("hardware.pack", "0")),
+        (("--pack", "some"), ("--pack `some`", "auto")),
+        (("--primitive", "sampler", "--level", "1"), ("level", "sampler")),
         (("--shots", "0"), ("hardware.shots", "0")),
         (("--mode", "boat"), ("hardware.mode", "boat")),
     ],

@@ -57,7 +57,9 @@ def test_infer_leaves_plan_jobs_results_images_and_comparison(run: RunDirectory)
 
 def test_the_noisy_simulation_explains_the_device_within_its_standard_errors(make_run: MakeRun) -> None:
     run = make_run(qubits=4, layers=2)
-    comparison = hardware.infer(run, options(backend="fake_torino", images=16, steps=6, qpu_steps="all", shots=4096))
+    comparison = hardware.infer(
+        run, options(backend="fake_torino", pack=1, images=16, steps=6, qpu_steps="all", shots=4096)
+    )
     z = comparison["device_against_noisy"]["z"]
     assert z["rms"] == pytest.approx(1.0, abs=0.15)
     assert z["beyond_2"] == pytest.approx(0.046, abs=0.04)

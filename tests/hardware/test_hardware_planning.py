@@ -115,3 +115,36 @@ def test_mode_and_budget_do_not_make_another_run_but_seeds_and_shots_do(torino: 
     assert plan(torino, steps=2, seed=1).key != base.key
     assert plan(torino, steps=2, shots=512).key != base.key
     assert plan(torino, steps=2, qpu_steps=[0]).key != base.key
+
+
+def test_every_level_and_the_sampler_stand_side_by_side(torino: Program) -> None:
+    made = plan(torino, images=8, steps=2, level=1)
+    rows = {(row["primitive"], row["level"]): row for row in made.levels}
+    assert list(rows) == [("estimator", 0), ("estimator", 1), ("estimator", 2), ("sampler", 0)]
+    assert rows["estimator", 1]["executions"] == made.executions
+    assert rows["estimator", 1]["seconds"] == pytest.approx(made.seconds)
+    for primitive, level in rows:
+        alone = plan(torino, images=8, steps=2, level=level, primitive=primitive)
+        assert rows[primitive, level]["executions"] == alone.executions
+    # Two calibration circuits of the Sampler beside the eight images.
+    assert rows["sampler", 0]["executions"] == 2 * (8 + 2) * 1024
+
+
+def test_steps_may_be_ranges(torino: Program) -> None:
+    assert plan(torino, steps=8, qpu_steps="0-2,5").qpu_steps == (0, 1, 2, 5)
+    with pytest.raises(HardwareError, match="0 to 7"):
+        plan(torino, steps=8, qpu_steps="6-8")
+
+
+def test_the_share_of_what_is_left_is_said(torino: Program) -> None:
+    config = HardwareConfig(qpu_steps=[0])
+    made = make_plan(torino, config, sensitivity=list, identity="x", remaining_seconds=50.0)
+    assert made.quota_share == pytest.approx(made.seconds / 50)
+    assert f"{made.seconds / 50:.0%} of what is left" in made.summary()
+    assert plan(torino).quota_share is None
+
+
+def test_parameters_over_the_limit_of_a_request_split_it(torino: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "MAX_PARAMETER_BYTES_PER_JOB", 4 * 4 * 8)
+    split = plan(torino, images=10, steps=1, shots=10)
+    assert (split.jobs, split.parameter_bytes) == (3, 4 * 4 * 8)

@@ -1,0 +1,87 @@
+"""Options of a job from the configuration: Estimator or Sampler, twirling, decoupling, readout, extrapolation.
+
+The classes come from `options_models` and forbid unknown fields; what is `None` here follows the resilience level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
+from qiskit_ibm_runtime.options_models.sampler import SamplerOptions
+
+from qhybrid.config import HardwareConfig
+
+# What decides a result beside circuit, parameters, calibration and chance.
+RESULT_OPTIONS = (
+    "backend",
+    "primitive",
+    "level",
+    "shots",
+    "twirling",
+    "dynamical_decoupling",
+    "trex",
+    "zne",
+    "zne_factors",
+    "readout_mitigation",
+)
+
+
+class MitigatedSamplerOptions(SamplerOptions):  # type: ignore[misc]  # qiskit_ibm_runtime is untyped
+    """Sampler options of a job that measures the readout errors as well, and whose values are corrected for them."""
+
+
+def estimator_options(
+    level: int, shots: int, *, seed: int | None = None, tags: Sequence[str] = (), max_seconds: float | None = None
+) -> EstimatorOptions:
+    """Options of an Estimator job at a resilience level, nothing else chosen.
+
+    Args:
+        level: Resilience level 0, 1 or 2.
+        shots: Per parameter set (and per noise factor at level 2).
+        seed: For a local simulation only; devices draw their own randomness.
+        tags: Found again with `execution.find_job`.
+        max_seconds: The service ends the job after that much device time.
+    """
+    options = EstimatorOptions(resilience_level=level, default_shots=shots)
+    return _common(options, seed, tags, max_seconds)
+
+
+def job_options(
+    config: HardwareConfig, *, seed: int | None = None, tags: Sequence[str] = (), max_seconds: float | None = None
+) -> EstimatorOptions | SamplerOptions:
+    """Options of a job as configured.
+
+    Args:
+        config: Primitive, level, shots, mitigation.
+        seed: As for `estimator_options`, like all others.
+        tags: Found again with `execution.find_job`.
+        max_seconds: The service ends the job after that much device time.
+    """
+    if config.primitive == "sampler":
+        kind = MitigatedSamplerOptions if config.readout_mitigation else SamplerOptions
+        options = _common(kind(default_shots=config.shots), seed, tags, max_seconds)
+    else:
+        options = estimator_options(config.level, config.shots, seed=seed, tags=tags, max_seconds=max_seconds)
+        options.resilience.measure_mitigation = config.trex
+        options.resilience.zne_mitigation = config.zne
+        if config.zne_factors is not None:
+            options.resilience.zne.noise_factors = tuple(config.zne_factors)
+    if config.twirling is not None:
+        options.twirling.enable_gates = config.twirling
+    if config.twirling:
+        options.twirling.enable_measure = True
+    if config.dynamical_decoupling is not None:
+        options.dynamical_decoupling.enable = True
+        options.dynamical_decoupling.sequence_type = config.dynamical_decoupling
+    return options
+
+
+def _common(options: Any, seed: int | None, tags: Sequence[str], max_seconds: float | None) -> Any:
+    options.environment.job_tags = list(tags)
+    options.simulator.seed_simulator = seed
+    if max_seconds is not None:
+        options.max_execution_time = max(1, math.floor(max_seconds))
+    return options
