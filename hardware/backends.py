@@ -24,16 +24,26 @@ _DEFAULT_REP_DELAY = 250e-6
 _SAVE_ACCOUNT = "QiskitRuntimeService.save_account(token=..., instance=...) in Python, or QISKIT_IBM_TOKEN"
 
 
-def open_backend(name: str) -> BackendV2:
+def open_backend(name: str, *, fractional_gates: bool = False) -> BackendV2:
     """A backend by name.
 
     Args:
         name: `aer` (ideal simulator), a local copy of a device (`fake_torino`, `fake_manila`, ...), or an IBM device
             (`ibm_torino`, ...) that the saved account or the environment's gives access to.
+        fractional_gates: Offer rotations RX and RZZ as native gates: shorter circuits, but less mitigation.
 
     Raises:
-        BackendError: There is no such backend, or no account for an IBM device.
+        BackendError: There is no such backend, no account for an IBM device, or no fractional gates on it.
     """
+    backend = _open(name, fractional_gates)
+    if fractional_gates and not {"rx", "rzz"} <= set(backend.target.operation_names):
+        raise BackendError(
+            f"backend `{name}` has no fractional gates (rx, rzz): set fractional_gates to false, or choose another"
+        )
+    return backend
+
+
+def _open(name: str, fractional_gates: bool) -> BackendV2:
     if name == IDEAL:
         from qiskit_aer import AerSimulator
 
@@ -43,7 +53,7 @@ def open_backend(name: str) -> BackendV2:
             return snapshot(name)
         except CircuitError as error:
             raise BackendError(f"unknown backend `{name}`: {error}") from None
-    return _open_ibm_backend(name)
+    return _open_ibm_backend(name, fractional_gates)
 
 
 def is_local(backend: BackendV2) -> bool:
@@ -144,12 +154,12 @@ def _median_error(target: Any, names: list[str]) -> float | None:
     return statistics.median(errors) if errors else None
 
 
-def _open_ibm_backend(name: str) -> BackendV2:
+def _open_ibm_backend(name: str, fractional_gates: bool) -> BackendV2:
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
     service = _service(f"backend `{name}`")
     try:
-        return service.backend(name)
+        return service.backend(name, use_fractional_gates=fractional_gates)
     except QiskitBackendNotFoundError:
         raise BackendError(
             f"unknown backend `{name}`: the account does not offer it (see `qhybrid hardware backends`); "

@@ -67,23 +67,35 @@ def backends(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def transpile(run: RunArgument, backend: BackendOption = None, as_json: JsonOption = False) -> None:
-    """Place the trained circuit on a backend: candidates, layout, estimated success."""
+def transpile(
+    run: RunArgument,
+    backend: BackendOption = None,
+    fractional_gates: Annotated[
+        bool | None, typer.Option("--fractional-gates", help="Use RX and RZZ as native gates.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Place the trained circuit on a backend: candidates, layout, estimated success; writes hardware/layout.png."""
     from hardware.backends import open_backend
     from hardware.errors import HardwareError
-    from hardware.transpilation import transpile as place
+    from hardware.figures import draw_layout
+    from hardware.isa_cache import cached_transpile
+    from qhybrid.rundir import RunDirectory
     from qhybrid.training.checkpoint import load_checkpoint
 
-    config = _config(run, backend=backend)
-    device = open_backend(config.backend)
+    config = _config(run, backend=backend, fractional_gates=fractional_gates)
+    device = open_backend(config.backend, fractional_gates=config.fractional_gates)
     spec = load_checkpoint(run).spec
     if spec is None:
         raise HardwareError(f"`{run}` has no circuit: train a `quantum` arm")
-    report = place(spec, device).report
+    placed = cached_transpile(spec, device)
+    picture = RunDirectory.open(run).hardware / "layout.png"
+    draw_layout(device, placed.layouts, picture)
     if as_json:
-        _print_json(report)
+        _print_json(placed.report)
         return
-    _console.print(transpile_table(report))
+    _console.print(transpile_table(placed.report))
+    _say(f"layout drawn in {picture}")
 
 
 @app.command()

@@ -15,11 +15,12 @@ from torch import Tensor
 from hardware.backends import is_local, open_backend
 from hardware.errors import HardwareError
 from hardware.figures import draw_layout
+from hardware.isa_cache import cached_transpile
 from hardware.packing import pack, patch_lines
 from hardware.planning import Plan, check_budget, make_plan, plan_key, remaining_seconds, resolve_mode
 from hardware.reverse import ReverseProcess, circuit_weights
 from hardware.sensitivity import measure_sensitivity
-from hardware.transpilation import Program, Transpiled, transpile
+from hardware.transpilation import Program, Transpiled
 from qhybrid.config import HardwareConfig
 from qhybrid.data.images import to_uint8
 from qhybrid.rundir import RunDirectory, atomic_path, changed_keys, read_json, write_json
@@ -95,11 +96,11 @@ def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
     Raises:
         HardwareError: Unknown backend, no circuit, circuit that does not fit, plan over the budget.
     """
-    backend = open_backend(config.backend)
+    backend = open_backend(config.backend, fractional_gates=config.fractional_gates)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, config)
     transpiled = pack(
-        transpile(process.gate.spec, backend),
+        cached_transpile(process.gate.spec, backend),
         process.gate.spec,
         backend,
         images=config.images,
@@ -137,7 +138,7 @@ def load_workload(run: RunDirectory, config: HardwareConfig | None = None) -> Wo
     stored = HardwareConfig.model_validate(plan.config)
     if config is not None:
         plan = _with_options(plan, stored, config)
-    backend = open_backend(plan.backend)
+    backend = open_backend(plan.backend, fractional_gates=stored.fractional_gates)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, stored)
     transpiled = Transpiled.load(run.hardware)

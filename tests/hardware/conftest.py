@@ -8,6 +8,11 @@ from hardware_runs import MakeRun, tiny_config, write_checkpoint
 from qhybrid.rundir import RunDirectory
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     def make(name: str = "run", seed: int = 0, **quantum: object) -> RunDirectory:

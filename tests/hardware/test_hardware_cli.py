@@ -71,6 +71,7 @@ def test_transpile_lists_candidates(command, run: RunDirectory) -> None:  # type
     assert report["score"] == max(row["score"] for row in report["candidates"])
     code, out, _ = command("transpile", run.path, "--backend", "fake_torino")
     assert "embedding 1 of" in out
+    assert (run.hardware / "layout.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
+from hardware import isa_cache
 from hardware.backends import open_backend
-from hardware.errors import HardwareError
+from hardware.errors import BackendError, HardwareError
 from hardware.transpilation import Program, Transpiled, check_isa, transpile
 from qhybrid.quantum.ansatz import benchmark_spec, build_spec
 from qhybrid.quantum.spec import CircuitSpec
@@ -142,3 +143,50 @@ def test_a_damaged_isa_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "isa.qpy").write_bytes(b"no circuit")
     with pytest.raises(HardwareError, match=r"isa\.qpy"):
         Transpiled.load(tmp_path)
+
+
+def test_waiting_counts_in_the_score() -> None:
+    report = transpile(benchmark_spec(8), open_backend("fake_torino")).report
+    assert report["score"] == max(row["score"] for row in report["candidates"])
+    assert report["score"] == pytest.approx(report["estimated_success"] * report["idle_fidelity"])
+    assert 0.9 < report["idle_fidelity"] < 0.999
+
+
+def test_an_isa_circuit_is_found_again_until_the_next_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path))
+    calls: list[str] = []
+    monkeypatch.setattr(
+        isa_cache, "transpile", lambda spec, backend: calls.append(spec.name) or transpile(spec, backend)
+    )
+    spec, backend = build_spec("ry_rz_ladder", 3, 1), open_backend("fake_manila")
+    first, again = isa_cache.cached_transpile(spec, backend), isa_cache.cached_transpile(spec, backend)
+    assert (len(calls), again.layout, again.report) == (1, first.layout, first.report)
+    isa_cache.cached_transpile(build_spec("ry_rz_ladder", 3, 2), backend)
+    monkeypatch.setattr(isa_cache, "calibration_date", lambda backend: "2031-01-01T00:00:00")
+    isa_cache.cached_transpile(spec, backend)
+    assert len(calls) == 3
+    for file in tmp_path.rglob("isa.qpy"):
+        file.write_bytes(b"damaged")
+    assert isa_cache.cached_transpile(spec, backend).layout == first.layout
+    assert len(calls) == 4
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path / "file"))
+    isa_cache.cached_transpile(build_spec("ry_rz_ladder", 3, 1), open_backend("fake_manila"))
+
+
+def test_fractional_gates_by_option() -> None:
+    circuit = QuantumCircuit(2, name="rotations")
+    (x,) = ParameterVector("x", 1)
+    circuit.rx(x, 0)
+    circuit.rzz(0.3, 0, 1)
+    spec = CircuitSpec("rotations", circuit, (x,), (), (SparsePauliOp("IZ"),))
+    gates = transpile(spec, open_backend("fake_fractional", fractional_gates=True)).report["gates"]
+    assert gates["rzz"] == 1
+    assert "cx" not in gates
+    with pytest.raises(BackendError, match="`fake_torino` has no fractional gates"):
+        open_backend("fake_torino", fractional_gates=True)
