@@ -25,8 +25,7 @@ from qiskit_aer import AerSimulator
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.aer_task import PreparedCircuit, PubTask
 from qhybrid.quantum.angles import Features
-from qhybrid.quantum.lowering import expand
-from qhybrid.quantum.native import on_device
+from qhybrid.quantum.native import on_device, with_own_parameters
 from qhybrid.quantum.readout import readout_factors, without_readout
 from qhybrid.quantum.spec import circuit_fingerprint
 
@@ -59,6 +58,7 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
                 qubit i, and get its noise.
             readout_error: Whether the noise's readout error takes part.
             shots: Samples per expectation value; by default exact, unless a pub asks for a precision p: 1/p^2 shots.
+                Beyond 12 qubits under noise each shot is a trajectory of a state vector.
             seed: Of the sampling.
 
         Raises:
@@ -103,7 +103,7 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         tasks = [PubTask(pub, self._prepare(pub.circuit), self._factors(pub, shots)) for pub in pubs]
         circuits = [circuit for task in tasks for circuit in task.circuits(shots)]
         binds = [bind for task in tasks for bind in task.binds()]
-        options = {} if shots is None else {"shots": shots, "seed_simulator": self._draw_seed(tasks)}
+        options = self._run_options(tasks, shots)
         result = self._backend.run(circuits, parameter_binds=binds, **options).result() if circuits else None
         if result is not None and not result.success:
             raise CircuitError(f"Aer could not run the circuits: {result.status}")
@@ -112,6 +112,20 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
             answers.append(task.collect(result, first, shots))
             first += task.num_experiments
         return PrimitiveResult(answers, metadata={"version": 2, "shots": shots})
+
+    def _run_options(self, tasks: Sequence[PubTask], shots: int | None) -> dict[str, Any]:
+        width = max((task.prepared.circuit.num_qubits for task in tasks), default=0)
+        large = self.noise_model is not None and width > _MAX_DENSITY_QUBITS
+        if shots is None:
+            if large:
+                raise CircuitError(
+                    f"{width} qubits under noise: the density matrix is followed up to {_MAX_DENSITY_QUBITS} qubits; "
+                    "use fewer qubits, or `shots`, which follow trajectories of the state vector"
+                )
+            return {}
+        options = {"shots": shots, "seed_simulator": self._draw_seed(tasks)}
+        # One trajectory per shot: memory of a state vector instead of a density matrix.
+        return {**options, "method": "statevector"} if large else options
 
     def _factors(self, pub: EstimatorPub, shots: int | None) -> dict[int, tuple[float, float]]:
         if self.noise_model is None or shots is not None:
@@ -136,13 +150,8 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
 
     def _make_prepared(self, circuit: QuantumCircuit) -> PreparedCircuit:
         native, places = self._native(circuit)
-        if self.noise_model is not None and native.num_qubits > _MAX_DENSITY_QUBITS:
-            raise CircuitError(
-                f"{native.num_qubits} qubits under noise: the density matrix is followed up to {_MAX_DENSITY_QUBITS} "
-                "qubits; use fewer qubits, or Aer's own EstimatorV2 with trajectories"
-            )
         parameters = list(circuit.parameters)
-        return PreparedCircuit(expand(native, Features(parameters)), places, self._basis())
+        return PreparedCircuit(with_own_parameters(native, Features(parameters)), places, self._basis())
 
     def _native(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
         """The circuit in gates that the simulation knows, noise included, and the places of its qubits."""

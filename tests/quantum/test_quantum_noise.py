@@ -349,3 +349,31 @@ def mild_model() -> NoiseModel:
     model.add_all_qubit_quantum_error(two_qubit_error("coherent", 0.1), ["cz"])
     model.add_all_qubit_readout_error(ReadoutError([[0.95, 0.05], [0.1, 0.9]]))
     return model
+
+
+def test_noise_on_gates_with_several_angles_agrees_with_aer_estimator() -> None:
+    """`u` and `cp` keep their names, and so their errors, although gradients see them as rotations."""
+    model = NoiseModel(basis_gates=["u", "cp"])
+    model.add_all_qubit_quantum_error(depolarizing_error(0.2, 1), ["u"])
+    model.add_all_qubit_quantum_error(depolarizing_error(0.2, 2), ["cp"])
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(2)
+    circuit.u(a, 0.1, 0.2 * a, 0)
+    circuit.cp(a * b, 0, 1)
+    circuit.u(b, 0.3, a.sin(), 1)
+    pub = (circuit, [["IZ"], ["ZI"]], [[0.3, 0.4], [1.2, -0.7]])
+    ours = CompiledEstimator(model, double=True).run([pub]).result()[0].data.evs
+    np.testing.assert_allclose(ours, AerEstimator(model).run([pub]).result()[0].data.evs, atol=1e-10)
+    assert np.abs(ours).max() < 0.8
+
+
+def test_aer_follows_trajectories_where_a_density_matrix_is_too_large() -> None:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.2, 1), ["sx"])
+    circuit = QuantumCircuit(13)
+    circuit.sx(range(13))
+    circuit.sx(range(13))
+    data = AerEstimator(model, shots=300, seed=1).run([(circuit, "I" * 12 + "Z")]).result()[0].data
+    assert abs(data.evs + 0.64) < 4 * data.stds
+    with pytest.raises(CircuitError, match=r"13 qubits.*trajectories"):
+        AerEstimator(model).run([(circuit, "Z" * 13)]).result()
