@@ -58,7 +58,8 @@ class QuantumGate(nn.Module):
         self.squeeze = nn.Linear(channels, len(spec.inputs))
         self.layer = layer
         self.excite = _identity_start(len(spec.observables), channels)
-        self._evaluator: Evaluator | None = None
+        # In a list, since torch would take an evaluator that is a module for a part of this one.
+        self._evaluators: list[Evaluator] = []
 
     def angles(self, pooled: Tensor) -> Tensor:
         """Encoding angles in radians, `(B, C) -> (B, n_in)`; in (-pi, pi) unless `published`."""
@@ -67,18 +68,18 @@ class QuantumGate(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         angles = self.angles(pooled)
-        evaluate = self._evaluator or self.layer
+        evaluate = self._evaluators[-1] if self._evaluators else self.layer
         gate: Tensor = 1 + self.excite(evaluate(angles).to(pooled.dtype))
         return gate
 
     @contextmanager
     def evaluated_by(self, evaluator: Evaluator) -> Iterator[None]:
         """Within the block, expectation values come from `evaluator(angles (B, n_in)) -> (B, n_out)`, e.g. a device."""
-        previous, self._evaluator = self._evaluator, evaluator
+        self._evaluators.append(evaluator)
         try:
             yield
         finally:
-            self._evaluator = previous
+            self._evaluators.pop()
 
 
 def _identity_start(c_in: int, c_out: int) -> nn.Linear:

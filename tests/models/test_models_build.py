@@ -128,6 +128,8 @@ def test_expectation_values_can_come_from_elsewhere():
         there = gate(pooled)
     assert torch.equal(here, there)
     assert torch.equal(seen[0], gate.angles(pooled))
-    with gate.evaluated_by(lambda angles: torch.zeros(4, 3)):
+    names = set(gate.state_dict())
+    with gate.evaluated_by(gate.layer), gate.evaluated_by(lambda angles: torch.zeros(4, 3)):
+        assert set(gate.state_dict()) == names
         assert torch.equal(gate(pooled), torch.ones(4, SMALL[-1]))
     assert torch.equal(gate(pooled), here)
