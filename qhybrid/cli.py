@@ -14,6 +14,7 @@ import typer
 
 from hardware.cli import app as hardware_app
 from qhybrid.errors import Interrupted, QHybridError
+from qhybrid.noise_cli import app as noise_app
 
 if TYPE_CHECKING:
     from qhybrid.config import RunConfig
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 app.add_typer(hardware_app, name="hardware")
+app.add_typer(noise_app, name="noise")
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, e.g. configs/quickstart.yaml.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory made by `run` or `train`.")]

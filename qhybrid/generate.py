@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from qhybrid.config import SamplingConfig
 from qhybrid.data import to_uint8
 from qhybrid.diffusion.noise import image_noise, noise_source
 from qhybrid.diffusion.sampling import build_sampler, sample_images
+from qhybrid.diffusion.sources import check_supply, reserve, sampling_demands
 from qhybrid.progress import Advance, progress
 from qhybrid.rundir import RunDirectory, atomic_path
 from qhybrid.training.checkpoint import Checkpoint, load_checkpoint
+from qhybrid.training.stages import circuit_in, with_circuit
 
 _GRID_IMAGES = 100
 # Below this many samples torch chooses other matrix kernels, and an image would differ in the last bits from the same
@@ -36,6 +39,10 @@ def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None)
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     config = config or run.config().sampling or SamplingConfig()
     checkpoint = load_checkpoint(run.path)
+    staged = circuit_in(checkpoint.config, "sampling")
+    if staged is not checkpoint.config:
+        checkpoint = with_circuit(checkpoint, staged.quantum)
+    _reserve(checkpoint, config)
     if checkpoint.config.training.device != "cpu" and torch.cuda.is_available():
         checkpoint.model.cuda()
     seeds = list(range(config.seed, config.seed + config.images))
@@ -66,11 +73,23 @@ def generate(
 def generate_batch(checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int]) -> Tensor:
     """One batch, `(B, C, H, W)` in [-1, 1] up to clipping."""
     filled = seeds + [seeds[-1]] * (_SMALLEST_BATCH - len(seeds))
-    source = noise_source(checkpoint.config.diffusion)
     shape = checkpoint.image_shape
     sampler = build_sampler(checkpoint.config.diffusion, config.sampler, config.steps, config.eta)
+    source = noise_source(checkpoint.config.diffusion, sampler.timesteps.tolist())
     latents = image_noise(source, filled, shape, 0).to(next(checkpoint.model.parameters()).device)
     images = sample_images(
         checkpoint.model, sampler, latents, lambda step: image_noise(source, filled, shape, step + 1)
     )
     return images[: len(seeds)].cpu()
+
+
+def _reserve(checkpoint: Checkpoint, config: SamplingConfig) -> None:
+    """Enter the draws into the record of the noise bank, if there is one; the same images again are the same draws."""
+    diffusion = checkpoint.config.diffusion
+    stochastic = config.sampler == "ddpm" or config.eta > 0
+    demands = sampling_demands(diffusion.noise, config, checkpoint.image_shape, stochastic)
+    text = f"{checkpoint.config.model_dump()} {checkpoint.step} {config.model_dump()}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    name = f"sampling of {checkpoint.config.name}, {config.images} images from seed {config.seed} ({digest})"
+    check_supply(diffusion.noise, demands, name)
+    reserve(diffusion.noise, demands, name)

@@ -125,7 +125,7 @@ def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str)
     values = law.normals(integers).astype(np.float64)
     n = values.size
     moments = _moments(values)
-    autocorrelation, bit_autocorrelation = _autocorrelation(values), _autocorrelation(bits.astype(np.float64))
+    lagged, bit_lagged = autocorrelation(values), autocorrelation(bits.astype(np.float64))
     neighbours = _neighbours(values)
     distance = _uniform_distance(integers, resolution)
     entropy = {"most_common_value": most_common_value_entropy(bits), "markov": markov_entropy(bits)}
@@ -136,8 +136,8 @@ def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str)
         _score("skewness", moments["skewness"] * math.sqrt(n / 6)),
         _score("kurtosis", (moments["kurtosis"] - law.kurtosis) * math.sqrt(n / 24)),
         _kolmogorov_smirnov(distance, n),
-        _largest("autocorrelation", autocorrelation * math.sqrt(n)),
-        _largest("bit_autocorrelation", bit_autocorrelation * math.sqrt(bits.size)),
+        _largest("autocorrelation", lagged * math.sqrt(n)),
+        _largest("bit_autocorrelation", bit_lagged * math.sqrt(bits.size)),
         _largest("spatial_correlation", np.array(list(neighbours.values())) * math.sqrt(n)),
         _score("runs", _runs(bits.astype(bool))),
         Check("min_entropy_most_common_value", entropy["most_common_value"], _LEAST_ENTROPY, None),
@@ -148,8 +148,8 @@ def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str)
         "moments": moments,
         "law": {"largest": law.largest, "missing_mass": law.missing_mass, "kurtosis": law.kurtosis},
         "kolmogorov_smirnov": distance,
-        "autocorrelation": autocorrelation.tolist(),
-        "bit_autocorrelation": bit_autocorrelation.tolist(),
+        "autocorrelation": lagged.tolist(),
+        "bit_autocorrelation": bit_lagged.tolist(),
         "spatial_correlation": neighbours,
         "min_entropy_per_bit": entropy,
     }
@@ -177,25 +177,25 @@ def certify_fluctuations(
     evaluations = columns.shape[1]
     moments = [_moments(column) for column in columns]
     root = math.sqrt(evaluations)
-    autocorrelation = np.stack([_autocorrelation(column) for column in columns])
+    lagged = np.stack([autocorrelation(column) for column in columns])
     found = np.cov(columns, ddof=0)
     distances = [_binomial_distance(*item, shots) for item in zip(columns, mean, deviation, strict=True)]
     checks = [
         _largest("mean", np.array([m["mean"] for m in moments]) * root),
         _largest("variance", np.array([(m["variance"] - 1) / math.sqrt(m["kurtosis"] - 1) for m in moments]) * root),
         _kolmogorov_smirnov(max(distances), evaluations, tests=len(columns)),
-        _largest("autocorrelation", autocorrelation * root),
-        _largest("runs", np.array([_runs(column > np.median(column)) for column in columns])),
+        _largest("autocorrelation", lagged * root),
+        _largest("runs", np.array([_runs(column > column.mean()) for column in columns])),
     ]
     if covariance is not None:
         # Fourth moments of nearly normal pairs: the variance of a covariance is at most about 2 / E.
         checks.append(_largest("covariance", (found - covariance) * root / math.sqrt(2)))
-    signs = (columns > np.median(columns, axis=1, keepdims=True)).astype(np.uint8)
+    signs = (columns > columns.mean(axis=1, keepdims=True)).astype(np.uint8)
     measured = {
         "moments": {key: [m[key] for m in moments] for key in moments[0]},
         "kolmogorov_smirnov": distances,
         "kolmogorov_smirnov_to_normal": [_normal_distance(column) for column in columns],
-        "autocorrelation": autocorrelation.mean(axis=0).tolist(),
+        "autocorrelation": lagged.mean(axis=0).tolist(),
         "covariance": found.tolist(),
         "spatial_correlation": float(np.abs(np.corrcoef(columns) - np.eye(len(columns))).max()),
         "min_entropy_per_bit": {
@@ -227,8 +227,8 @@ def _moments(values: Numbers) -> dict[str, float]:
     }
 
 
-def _autocorrelation(values: Numbers) -> Numbers:
-    """Lags 1 to 64."""
+def autocorrelation(values: Numbers) -> Numbers:
+    """Autocorrelation of lags 1 to 64."""
     centred = (values - values.mean()).astype(np.float32)
     power = float(centred @ centred) or 1.0
     return np.array([float(centred[:-lag] @ centred[lag:]) / power for lag in range(1, LAGS + 1)])

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from qhybrid.config import DiffusionConfig
+from qhybrid.diffusion.bank import Bank
+from qhybrid.diffusion.certify import autocorrelation
 from qhybrid.diffusion.schedules import alphas_cumprod, quantum_share, signal_to_noise, terminal_snr, time_density
 from qhybrid.rundir import atomic_path
 
 _INK, _MUTED, _LINE = "#1c2330", "#667085", "#e4e7ec"
 BLUE, GREEN, ORANGE = "#5b4bdb", "#0e9384", "#e0663a"
 _SNAPSHOTS = 9
+_SHOWN, _QUANTILES, _COVARIANCE_PIXELS = 1 << 20, 99, 16
 
 
 def schedule_figure(
@@ -70,3 +73,43 @@ def dress(axes: Axes, title: str, xlabel: str) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
+
+def bank_figure(bank: Bank) -> Figure:
+    """Histogram, Q-Q plot, autocorrelation and covariance of a bank's first numbers."""
+    from scipy.special import ndtri
+
+    unit = bank.record.unit
+    count = min(bank.record.numbers, _SHOWN) // unit * unit
+    values = bank.normals(0, count).astype(np.float64)
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    bins = np.linspace(-5, 5, 101)
+    axes[0, 0].hist(values, bins, density=True, color=BLUE, alpha=0.7)
+    axes[0, 0].plot(bins, np.exp(-(bins**2) / 2) / np.sqrt(2 * np.pi), color=_INK, linewidth=1)
+    dress(axes[0, 0], f"{bank.record.name}: {count:,} numbers and the normal law", "value")
+    shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    shares = np.concatenate([10.0 ** np.arange(-5, -2), shares, 1 - 10.0 ** np.arange(-3, -6, -1)])
+    normal = ndtri(np.sort(shares))
+    axes[0, 1].plot(normal, normal, color=_LINE)
+    axes[0, 1].plot(normal, np.quantile(values, np.sort(shares)), ".", markersize=4, color=GREEN)
+    dress(axes[0, 1], "Q-Q: quantiles against normal ones", "normal quantile")
+    correlation, limit = lagged(values, unit)
+    axes[1, 0].vlines(np.arange(1, len(correlation) + 1), 0, correlation, color=ORANGE)
+    axes[1, 0].axhspan(-limit, limit, color=_LINE, alpha=0.6)
+    successive = "evaluations of the circuit" if unit > 1 else "numbers"
+    dress(axes[1, 0], f"Autocorrelation of {successive}, two standard errors shaded", "lag")
+    side = unit if unit > 1 else _COVARIANCE_PIXELS
+    rows = values[: count // side * side].reshape(-1, side)
+    shown = axes[1, 1].imshow(np.cov(rows.T).reshape(side, side), cmap="coolwarm", vmin=-1, vmax=1)
+    figure.colorbar(shown, ax=axes[1, 1], shrink=0.8)
+    title = "of the pixels of a patch" if unit > 1 else f"of {side} successive numbers"
+    axes[1, 1].set_title(f"Covariance {title}", loc="left", fontsize=10, color=_INK)
+    return figure
+
+
+def lagged(values: NDArray[np.float64], unit: int) -> tuple[NDArray[np.float64], float]:
+    """Autocorrelation to lag 64, over each pixel of a patch and averaged, and two of its standard errors."""
+    columns = values.reshape(-1, unit).T
+    rows = np.stack([autocorrelation(column) for column in columns])
+    return rows.mean(axis=0), 2 / np.sqrt(values.size / unit)

@@ -25,7 +25,7 @@ class NoiseSource(Protocol):
     """Draws standardized noise."""
 
     def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
-        """The first `prod(shape)` numbers of the stream `name`, float32, on the CPU."""
+        """Numbers of the stream `name`, float32, on the CPU; the same name and shape always give the same numbers."""
         ...
 
 

@@ -26,12 +26,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from qhybrid.config import NoiseConfig, SimulatedNoiseConfig
+from qhybrid.config import NoiseConfig, RunConfig, SamplingConfig, SimulatedNoiseConfig
 from qhybrid.diffusion.bank import Bank, locked_record, write_record
 from qhybrid.diffusion.certify import certify_simulated
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.noise import NoiseSource
-from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations, check_patch, lay_patches
+from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations, check_patch, lay_patches, patch_of
 
 Purpose = Literal["forward", "latent", "reverse"]
 _PARTS: dict[Purpose, int] = {"forward": 8, "latent": 1, "reverse": 7}
@@ -39,11 +39,34 @@ _PARTS: dict[Purpose, int] = {"forward": 8, "latent": 1, "reverse": 7}
 
 @dataclass(frozen=True)
 class Demand:
-    """Draws that a consumer is going to make: `draws` successive ranks of `count` numbers each."""
+    """Draws that a consumer is going to make: `draws` successive ranks, each a tensor of `shape`."""
 
     purpose: Purpose
     draws: int
-    count: int
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Numbers per draw."""
+        return math.prod(self.shape)
+
+
+def training_demands(config: RunConfig, image_shape: Sequence[int]) -> list[Demand]:
+    """What a training draws from a source that is not plainly Gaussian."""
+    noise = config.diffusion.noise
+    if not noise.forward:
+        return []
+    return [Demand("forward", config.training.steps, (config.training.batch_size, *image_shape))]
+
+
+def sampling_demands(
+    noise: NoiseConfig, sampling: SamplingConfig, image_shape: Sequence[int], stochastic: bool
+) -> list[Demand]:
+    """What a sampler draws from such a source; `stochastic` if its reverse steps draw noise."""
+    shape = tuple(image_shape)
+    latent = [Demand("latent", sampling.images, shape)] if noise.latent else []
+    reverse = [Demand("reverse", sampling.images * sampling.steps, shape)] if noise.reverse and stochastic else []
+    return latent + reverse
 
 
 class BankSource:
@@ -149,7 +172,7 @@ def open_bank(noise: NoiseConfig) -> Bank:
 
 
 def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -> None:
-    """Find out before a run starts whether its bank suffices.
+    """Find out before a run starts whether its source suffices.
 
     Args:
         noise: The configuration.
@@ -157,12 +180,16 @@ def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -
         consumer: Who asks; what it has reserved before counts once, since a repeated run draws the same numbers.
 
     Raises:
-        NoiseError: The bank is too small, or used up by others.
+        NoiseError: The bank is too small, or used up by others; or images are not made of whole patches.
     """
+    if noise.simulate is not None and noise.source == "quantum_intrinsic":
+        for demand in demands:
+            check_patch(patch_of(noise.simulate.qubits), demand.shape, f"{noise.simulate.qubits} qubits")
     if noise.bank is None:
         return
     bank = open_bank(noise)
     for demand in demands:
+        check_patch(bank.patch, demand.shape, f"the numbers of bank `{bank.path}`")
         _, size = _region(bank, noise, demand.purpose)
         slots = size // demand.count
         if not slots:

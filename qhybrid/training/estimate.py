@@ -7,6 +7,8 @@ import time
 
 from qhybrid.config import RunConfig
 from qhybrid.data import load_data
+from qhybrid.diffusion.schedules import terminal_snr
+from qhybrid.diffusion.sources import open_bank
 from qhybrid.models.build import build_model, parameter_counts
 from qhybrid.training.loop import prepare
 
@@ -32,8 +34,26 @@ def estimate(config: RunConfig) -> list[str]:
         chosen = "  <- this run" if arm == config.model.bottleneck else ""
         parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         lines.append(f"parameters, {arm}: {sum(counts.values()):,} ({parts}){chosen}")
+    lines += _describe_diffusion(config)
     whole = _duration(step * config.training.steps)
     lines.append(f"training: {1e3 * step:.0f} ms a step, {config.training.steps:,} steps: about {whole}")
+    return lines
+
+
+def _describe_diffusion(config: RunConfig) -> list[str]:
+    diffusion, noise = config.diffusion, config.diffusion.noise
+    lines = [
+        f"schedule: {diffusion.schedule.kind}, training times {diffusion.times.kind}, terminal signal-to-noise ratio "
+        f"{terminal_snr(diffusion):.2g}"
+    ]
+    if noise.bank is not None:
+        record = open_bank(noise).record
+        lines.append(
+            f"noise: bank `{record.name}` ({record.source} of {record.provenance.get('backend')}), {record.numbers:,} "
+            f"numbers, used {record.uses:.2f} times so far"
+        )
+    elif noise.simulate is not None:
+        lines.append(f"noise: {noise.source}, simulated on {noise.simulate.device}")
     return lines
 
 

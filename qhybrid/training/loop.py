@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from qhybrid.config import RunConfig, TrainingConfig
+from qhybrid.config import RunConfig, TrainingConfig, dump_config
 from qhybrid.data import load_data, to_tensor
-from qhybrid.diffusion.noise import noise_source
+from qhybrid.diffusion.noise import forward_noise
 from qhybrid.diffusion.process import ForwardProcess
+from qhybrid.diffusion.schedules import time_density
+from qhybrid.diffusion.sources import check_supply, reserve, training_demands
 from qhybrid.errors import Interrupted, TrainingError
 from qhybrid.models.build import build_model, check_trainable, parameter_groups
 from qhybrid.models.unet import UNet
@@ -27,6 +30,7 @@ from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory, read_jsonl, write_text
 from qhybrid.training.batches import Batches
 from qhybrid.training.checkpoint import latest_checkpoint, load_training_state, load_weights, save_checkpoint
+from qhybrid.training.stages import circuit_in
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -165,9 +169,16 @@ def prepare(config: RunConfig) -> Trainer:
     check_trainable(config)
     data = load_data(config.data)
     images = to_tensor(data.train)
-    model = build_model(config, data.channels)
-    source = noise_source(config.diffusion)
-    batches = Batches(images, config.training.batch_size, config.diffusion.timesteps, source, config.seed)
+    model = build_model(circuit_in(config, "training"), data.channels)
+    check_supply(config.diffusion.noise, training_demands(config, images.shape[1:]), _consumer(config))
+    batches = Batches(
+        images,
+        config.training.batch_size,
+        config.diffusion.timesteps,
+        forward_noise(config.diffusion, config.training.steps),
+        config.seed,
+        density=None if config.diffusion.times.kind == "uniform" else time_density(config.diffusion),
+    )
     return Trainer(config, model, batches, (data.channels, data.image_size, data.image_size))
 
 
@@ -193,10 +204,17 @@ def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = Fa
     if folder is not None:
         trainer.restore(folder)
     if accelerator.is_main_process:
+        reserve(config.diffusion.noise, training_demands(config, trainer.image_shape), _consumer(config))
         _trim_log(run, trainer.step)
     with _interruptible() as interrupted:
         _run_steps(trainer, run, interrupted)
     return run
+
+
+def _consumer(config: RunConfig) -> str:
+    """By what name a run stands in the record of its noise bank; a repeated or resumed run is the same consumer."""
+    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()[:12]
+    return f"training of {config.name}, seed {config.seed} ({digest})"
 
 
 def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from qhybrid.diffusion.noise import GaussianNoise
+from qhybrid.diffusion.noise import GaussianNoise, TimedNoise
 from qhybrid.training.batches import Batches
 
 
@@ -50,3 +50,32 @@ def test_time_steps_cover_the_process_evenly():
     assert len(counts) == 100
     # 100 expected in each of 100 cells: chi squared of 99 degrees of freedom, six sigma
     assert float(((counts - 100) ** 2 / 100).sum()) < 99 + 6 * (2 * 99) ** 0.5
+
+
+def test_time_steps_follow_a_density():
+    density = np.arange(1, 101, dtype=float) ** 2
+    density /= density.sum()
+    images = torch.zeros(10, 1, 4, 4)
+    source = Batches(images, 500, 100, GaussianNoise(), 0, density=density)
+    t = torch.cat([source[step].t for step in range(40)])
+    counts = torch.bincount(t, minlength=100).numpy()
+    expected = 20_000 * density
+    large = expected > 5
+    deviation = float(((counts - expected)[large] ** 2 / expected[large]).sum())
+    assert deviation < large.sum() + 6 * (2 * large.sum()) ** 0.5
+    assert torch.equal(Batches(images, 500, 100, GaussianNoise(), 0, density=density)[7].t, source[7].t)
+
+
+def test_every_sample_gets_the_quantum_share_of_its_time():
+    class Constant:
+        def draw(self, name, shape):
+            return torch.full(tuple(shape), 100.0)
+
+    images = torch.zeros(10, 1, 4, 4)
+    share = (torch.arange(100) >= 50).float()
+    mixed = Batches(images, 64, 100, TimedNoise(Constant(), share), 0)[3]
+    plain = Batches(images, 64, 100, GaussianNoise(), 0)[3]
+    assert torch.equal(mixed.t, plain.t)
+    late = mixed.t >= 50
+    assert torch.equal(mixed.epsilon[~late], plain.epsilon[~late])
+    assert bool((mixed.epsilon[late] == 100).all())
