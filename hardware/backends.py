@@ -16,6 +16,7 @@ from qiskit.providers import BackendV2
 
 from hardware.errors import BackendError
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.calibration import SavedBackend
 from qhybrid.quantum.devices import snapshot, snapshot_names
 
 IDEAL = "aer"
@@ -28,8 +29,9 @@ def open_backend(name: str, *, fractional_gates: bool = False) -> BackendV2:
     """A backend by name.
 
     Args:
-        name: `aer` (ideal simulator), a local copy of a device (`fake_torino`, `fake_manila`, ...), or an IBM device
-            (`ibm_torino`, ...) that the saved account or the environment's gives access to.
+        name: `aer` (ideal simulator), a local copy of a device (`fake_torino`, `fake_manila`, ...), the calibration
+            file of a run (`.../hardware/calibration.json`), or an IBM device (`ibm_torino`, ...) that the saved account
+            or the environment's gives access to.
         fractional_gates: Offer rotations RX and RZZ as native gates: shorter circuits, but less mitigation.
 
     Raises:
@@ -48,7 +50,9 @@ def _open(name: str, fractional_gates: bool) -> BackendV2:
         from qiskit_aer import AerSimulator
 
         return AerSimulator()
-    if name.startswith(_SNAPSHOT_PREFIX):
+    if name == "replay":
+        raise BackendError("backend `replay` is for `infer` on a run that is finished: plan and submit need a device")
+    if name.startswith(_SNAPSHOT_PREFIX) or name.endswith(".json"):
         try:
             return snapshot(name)
         except CircuitError as error:
@@ -76,6 +80,8 @@ def rep_delay(backend: BackendV2) -> float:
 
 def calibration_date(backend: BackendV2) -> str | None:
     """When the device was calibrated, ISO 8601; `None` for a simulator."""
+    if isinstance(backend, SavedBackend):
+        return backend.calibrated
     properties = getattr(backend, "properties", None)
     known = properties() if properties is not None else None
     date = getattr(known, "last_update_date", None)

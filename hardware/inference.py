@@ -25,6 +25,7 @@ from hardware.evaluator import Allowance, DeviceEvaluator, NotSentError
 from hardware.execution import job_status, require_mode, retrieve_job
 from hardware.jobs import JobLog
 from hardware.planning import Plan
+from hardware.replay import REPLAY, replay
 from hardware.reverse import ReverseState
 from hardware.workload import Workload, load_workload, plan_workload, save_plan
 from qhybrid.config import HardwareConfig
@@ -107,7 +108,7 @@ def infer(
 
     Args:
         run: Run directory.
-        config: As for `plan`.
+        config: As for `plan`; `backend: replay` evaluates a finished run again, offline.
         yes: Needed to send to a real device.
         resume: Go on with an interrupted run, with the same images as without the interruption.
         echo: Called with lines that tell what goes on.
@@ -119,6 +120,10 @@ def infer(
         HardwareError: As for `plan`; or a job failed.
     """
     directory = _open(run)
+    if config.backend == REPLAY:
+        comparison = replay(directory, echo)
+        echo(comparison_line(comparison))
+        return comparison
     workload = (load_workload(directory, config) if resume else None) or plan_workload(directory, config)
     echo(f"hardware plan: {workload.plan.summary()}")
     if workload.crop_note:
@@ -139,7 +144,7 @@ def compare_run(run: RunDirectory | str | Path) -> dict[str, Any]:
     Raises:
         HardwareError: Nothing was planned, or there is no result yet.
     """
-    return compare(_planned(_open(run)))
+    return compare(_planned(_open(run), offline=True))
 
 
 def status(run: RunDirectory | str | Path) -> dict[str, Any]:
@@ -182,11 +187,14 @@ def comparison_line(comparison: dict[str, Any]) -> str:
 
 
 def _open(run: RunDirectory | str | Path) -> RunDirectory:
-    return RunDirectory.open(run.path if isinstance(run, RunDirectory) else run)
+    if isinstance(run, RunDirectory):
+        RunDirectory.open(run.path)
+        return run
+    return RunDirectory.open(run)
 
 
-def _planned(run: RunDirectory) -> Workload:
-    workload = load_workload(run)
+def _planned(run: RunDirectory, *, offline: bool = False) -> Workload:
+    workload = load_workload(run, offline=offline)
     if workload is None:
         raise HardwareError(f"`{run.path}` has no hardware plan: run `qhybrid hardware plan` or `infer` first")
     return workload

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit.providers import BackendV2
 from torch import Tensor
 
 from hardware.backends import is_local, open_backend
@@ -23,10 +24,12 @@ from hardware.sensitivity import measure_sensitivity
 from hardware.transpilation import Program, Transpiled
 from qhybrid.config import HardwareConfig
 from qhybrid.data.images import to_uint8
+from qhybrid.quantum.calibration import read_calibration, save_calibration
 from qhybrid.rundir import RunDirectory, atomic_path, changed_keys, read_json, write_json
 from qhybrid.training.checkpoint import Checkpoint, load_checkpoint
 
 SENSITIVITY_IMAGES = 4
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,13 @@ def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
     return Workload(run, checkpoint, process, transpiled, device, executed, plan)
 
 
-def load_workload(run: RunDirectory, config: HardwareConfig | None = None) -> Workload | None:
+def load_workload(run: RunDirectory, config: HardwareConfig | None = None, *, offline: bool = False) -> Workload | None:
     """The planned run that `hardware/` holds, with its circuit as it was transpiled; `None` if nothing was planned.
 
     Args:
         run: Run directory.
         config: Options that it must have been planned with; mode and budget may change. By default the stored ones.
+        offline: The stored calibration takes the place of the backend: nothing can be sent, no account is needed.
 
     Raises:
         HardwareError: Planned with other options, for another circuit or another model.
@@ -138,7 +142,11 @@ def load_workload(run: RunDirectory, config: HardwareConfig | None = None) -> Wo
     stored = HardwareConfig.model_validate(plan.config)
     if config is not None:
         plan = _with_options(plan, stored, config)
-    backend = open_backend(plan.backend, fractional_gates=stored.fractional_gates)
+    saved = run.hardware / CALIBRATION_FILE
+    if offline and saved.exists():
+        backend: BackendV2 = read_calibration(saved)
+    else:
+        backend = open_backend(plan.backend, fractional_gates=stored.fractional_gates)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, stored)
     transpiled = Transpiled.load(run.hardware)
@@ -151,8 +159,11 @@ def load_workload(run: RunDirectory, config: HardwareConfig | None = None) -> Wo
 
 
 def save_plan(workload: Workload) -> None:
-    """Write plan.json, isa.qpy, transpiled.json and layout.png."""
+    """Write plan.json, isa.qpy, transpiled.json, layout.png and, of a device, calibration.json."""
     folder = workload.run.hardware
+    backend = workload.device.backend
+    if backend.coupling_map is not None:
+        save_calibration(backend, folder / CALIBRATION_FILE, workload.plan.calibrated)
     workload.transpiled.save(folder)
     draw_layout(workload.device.backend, workload.transpiled.layouts, folder / "layout.png")
     # Last, since it is what tells that a run was planned.

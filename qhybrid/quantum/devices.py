@@ -10,12 +10,14 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from qiskit.providers import BackendV2, Options
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.calibration import read_calibration
 
 
 @functools.cache
@@ -36,11 +38,14 @@ def snapshot(name: str) -> BackendV2:
     """The local copy of an IBM device.
 
     Args:
-        name: The copy's name, e.g. `fake_torino` (133 qubits) or `fake_manila` (5 qubits).
+        name: The copy's name, e.g. `fake_torino` (133 qubits) or `fake_manila` (5 qubits), or the path of a
+            calibration file (`.json`; see `qhybrid.quantum.calibration`).
 
     Raises:
-        CircuitError: There is no copy of that name; the nearest names are listed.
+        CircuitError: There is no copy of that name; the nearest names are listed. The file is no calibration.
     """
+    if name.endswith(".json"):
+        return read_calibration(Path(name))
     classes = _snapshot_classes()
     if name not in classes:
         near = difflib.get_close_matches(name.lower(), classes, n=5, cutoff=0.3) or ["fake_manila", "fake_torino"]
