@@ -43,6 +43,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.parameters) + len(self._expressions)
 
+    @property
+    def linear(self) -> bool:
+        """Whether the parameters are all the features there are."""
+        return not self._expressions
+
     def angle(self, value: Any) -> Angle:
         """The angle that a gate's parameter (number or expression) stands for.
 

@@ -24,10 +24,12 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Features
 from qhybrid.quantum.feasibility import require_feasible
 from qhybrid.quantum.heisenberg import Observables, absorb, drop_idle_qubits
-from qhybrid.quantum.kernels import Workspace, make_workspace, run_backward, run_forward
+from qhybrid.quantum.instructions import FIXED_ELEMENT
+from qhybrid.quantum.kernels import run_backward, run_forward
 from qhybrid.quantum.lowering import Rotation, lower
 from qhybrid.quantum.program import Program, assemble
 from qhybrid.quantum.simd import LANES
+from qhybrid.quantum.workspace import Workspace, make_workspace
 
 Array = NDArray[np.float64]
 
@@ -35,6 +37,9 @@ STATE_BUDGET = 512 * 2**20
 """Bytes of final states that are kept between the forward and the backward pass."""
 _WORK_PER_THREAD = 30_000
 """Amplitude updates (of one slice) below which another thread costs more than it gives: about 0.1 ms."""
+
+
+_NONE = np.empty(0)
 
 
 class CompiledCircuit:
@@ -103,17 +108,7 @@ class CompiledCircuit:
 
     def forward(self, values: Array, *, shared: int = 0, keep: bool = True) -> tuple[Array, NDArray[Any]]:
         """Expectation values (B, M) and what `vjp` can reuse of this pass."""
-        features = self._features_of(values)
-        out = np.empty((len(values), self.num_outputs))
-        slices = -(-len(values) // LANES)
-        row = 2 * LANES * 2**self.program.num_qubits
-        keep = keep and slices * row * np.dtype(self._real).itemsize <= STATE_BUDGET
-        states = np.empty((slices if keep else 0, row if keep else 0), dtype=self._real)
-        varying = self._varying_of(shared)
-        self._in_threads(
-            slices, False, lambda a, b, work: run_forward(self.program, work, features, varying, a, b, states, out)
-        )
-        return out, states
+        return self._forward(self._features_of(values), _NONE, self._varying_of(shared), keep)
 
     def vjp(self, values: Array, grad_output: Array, *, shared: int = 0, states: NDArray[Any] | None = None) -> Array:
         """Vector-Jacobian product: gradient of sum(grad_output * expectations(values)), one row per sample.
@@ -126,23 +121,93 @@ class CompiledCircuit:
 
         Returns:
             (B, P) float64; sum the rows for the gradient of a parameter that all samples share.
+
+        Raises:
+            CircuitError: A shape does not fit.
         """
         features = self._features_of(values)
-        if grad_output.shape != (len(values), self.num_outputs):
+        gradient, _ = self._backward(features, _NONE, self._varying_of(shared), grad_output, states)
+        return self._features.pull_back(np.asarray(values, dtype=np.float64), gradient)
+
+    def forward_split(self, inputs: Array, weights: Array, *, keep: bool = True) -> tuple[Array, NDArray[Any]]:
+        """`forward` for parameters of which the first differ between samples and the last are common to all.
+
+        Args:
+            inputs: (B, P - W) float64.
+            weights: (W,) float64.
+            keep: Whether to return what `vjp_split` can reuse.
+
+        Returns:
+            Expectation values (B, M) float64, and the final states.
+        """
+        rows, common = self._split(inputs, weights)
+        return self._forward(rows, common, self._varying_of(len(weights)), keep)
+
+    def vjp_split(
+        self, inputs: Array, weights: Array, grad_output: Array, states: NDArray[Any] | None = None
+    ) -> tuple[Array, Array]:
+        """`vjp` for split parameters.
+
+        Returns:
+            Gradient by inputs (B, P - W) and by weights (W,), the latter summed over the samples in double precision
+            and in their order, so that it does not depend on the number of threads.
+        """
+        rows, common = self._split(inputs, weights)
+        by_row, by_slice = self._backward(rows, common, self._varying_of(len(weights)), grad_output, states)
+        if self._features.linear:
+            return by_row, by_slice.sum(axis=0)
+        gradient = self._features.pull_back(_joined(inputs, weights), by_row)
+        return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
+
+    def _forward(
+        self, rows: Array, common: Array, varying: NDArray[np.int64], keep: bool
+    ) -> tuple[Array, NDArray[Any]]:
+        out = np.empty((len(rows), self.num_outputs))
+        slices = -(-len(rows) // LANES)
+        size = slices * 2 * LANES * 2**self.program.num_qubits
+        keep = keep and size * np.dtype(self._real).itemsize <= STATE_BUDGET
+        states = np.empty(size if keep else 0, dtype=self._real)
+        self._in_threads(
+            slices, False, lambda a, b, work: run_forward(self.program, work, rows, common, varying, a, b, states, out)
+        )
+        return out, states
+
+    def _backward(
+        self,
+        rows: Array,
+        common: Array,
+        varying: NDArray[np.int64],
+        grad_output: Array,
+        states: NDArray[Any] | None,
+    ) -> tuple[Array, Array]:
+        if grad_output.shape != (len(rows), self.num_outputs):
             raise CircuitError(
-                f"gradient of shape {grad_output.shape}, expected {(len(values), self.num_outputs)}: one row per "
+                f"gradient of shape {grad_output.shape}, expected {(len(rows), self.num_outputs)}: one row per "
                 "sample, one column per observable"
             )
         out = np.ascontiguousarray(grad_output, dtype=np.float64)
-        gradient = np.empty_like(features)
-        kept = np.empty((0, 0), dtype=self._real) if states is None else states
-        varying = self._varying_of(shared)
+        slices = -(-len(rows) // LANES)
+        by_row, by_slice = np.empty_like(rows), np.empty((slices, len(common)))
+        kept = np.empty(0, dtype=self._real) if states is None else states
         self._in_threads(
-            -(-len(values) // LANES),
+            slices,
             True,
-            lambda a, b, work: run_backward(self.program, work, features, varying, a, b, kept, out, gradient),
+            lambda a, b, work: run_backward(
+                self.program, work, rows, common, varying, a, b, kept, out, by_row, by_slice
+            ),
         )
-        return self._features.pull_back(np.asarray(values, dtype=np.float64), gradient)
+        return by_row, by_slice
+
+    def _split(self, inputs: Array, weights: Array) -> tuple[Array, Array]:
+        """Features of each sample and common ones; a nonlinear feature may depend on both and goes to the former."""
+        if inputs.ndim != 2 or inputs.shape[1] + len(weights) != len(self.parameters):
+            raise CircuitError(
+                f"inputs of shape {inputs.shape} and {len(weights)} weights: the circuit has {len(self.parameters)} "
+                "parameters"
+            )
+        if self._features.linear:
+            return np.ascontiguousarray(inputs, dtype=np.float64), np.ascontiguousarray(weights, dtype=np.float64)
+        return self._features_of(_joined(inputs, weights)), _NONE
 
     def _features_of(self, values: Array) -> Array:
         if values.ndim != 2 or values.shape[1] != len(self.parameters):
@@ -164,7 +229,7 @@ class CompiledCircuit:
             np.maximum.at(angles, rows, feature_varies[program.angle_feature].astype(np.int64))
             blocks = np.zeros(len(program.block_start) - 1, dtype=np.int64)
             rows = np.repeat(np.arange(len(blocks)), np.diff(program.block_start))
-            turning = program.elements[:, 0] < 3
+            turning = program.elements[:, 0] != FIXED_ELEMENT
             np.maximum.at(blocks, rows[turning], angles[program.elements[turning, 1]])
             self._varying[shared] = np.concatenate([angles, blocks])
         return self._varying[shared]
@@ -199,6 +264,10 @@ def available_threads() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(cores, int(limit))) if limit.isdigit() else cores
+
+
+def _joined(inputs: Array, weights: Array) -> Array:
+    return np.concatenate([inputs, np.broadcast_to(weights, (len(inputs), len(weights)))], axis=1)
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

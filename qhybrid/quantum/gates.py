@@ -1,21 +1,20 @@
-"""Kernels that apply one operation to eight states at once, forwards and backwards.
+"""Kernels that apply one operation to `LANES` states at once.
 
 A state is one array of 2 * D * LANES floats: amplitude i of sample l has its real part at (2 i) * LANES + l and its
-imaginary part at (2 i + 1) * LANES + l. Backward kernels undo the operation on psi and lambda and return the
-gradient Im<lambda| P |psi> that the adjoint method needs, measured behind the operation. Sums over basis states go
-in two levels (at most `RUN` terms each before they are added up), which keeps single precision accurate.
+imaginary part at (2 i + 1) * LANES + l. Offsets into other arrays of vectors count vectors.
+Numba compiles a function once for each literal among its arguments, so kernels take no literal as a flag.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from qhybrid.quantum.simd import LANES, add, fma, fnma, kernel, load, mul, splat, store, sub
+from qhybrid.quantum.instructions import SUM_RUN
+from qhybrid.quantum.lanes import Amplitude, combine, staged
+from qhybrid.quantum.simd import lean_kernel
 
-RUN = 64
 
-
-@kernel
+@lean_kernel
 def odd(bits: int) -> int:
     """1 if the number of set bits is odd, else 0."""
     bits ^= bits >> 32
@@ -27,199 +26,233 @@ def odd(bits: int) -> int:
     return bits & 1
 
 
-@kernel
-def block(state: Any, dim: int, qubit: int, blocks: Any, at: int) -> None:
-    """One-qubit unitary [[a, -b*], [b, a*]] of each lane; re a, im a, re b, im b stand in `blocks[at:]`."""
-    ar, ai = load(blocks, at), load(blocks, at + LANES)
-    br, bi = load(blocks, at + 2 * LANES), load(blocks, at + 3 * LANES)
+@staged(outputs=4)
+def load_unitary(blocks: Any, index: Any) -> Any:
+    """[[a, -b*], [b, a*]] of a block as re a, im a, re b, im b."""
+    a, b = blocks[index * 2], blocks[index * 2 + 1]
+    return a.re, a.im, b.re, b.im
+
+
+@staged()
+def _block_pair(state: Any, i: Any, j: Any, unitary: Any) -> None:
+    a, b = Amplitude(*unitary[:2]), Amplitude(*unitary[2:])
+    x, y = state[i], state[j]
+    state[i] = combine((a, x), (-b.conj(), y))
+    state[j] = combine((b, x), (a.conj(), y))
+
+
+@lean_kernel
+def block(state: Any, dim: int, qubit: int, unitary: Any) -> None:
+    """A one-qubit unitary, one for each lane (`load_unitary`)."""
     stride = 1 << qubit
     for pair in range(dim >> 1):
         low = (pair >> qubit << (qubit + 1)) | (pair & (stride - 1))
-        i, j = 2 * LANES * low, 2 * LANES * (low | stride)
-        xr, xi, yr, yi = load(state, i), load(state, i + LANES), load(state, j), load(state, j + LANES)
-        store(state, i, fnma(bi, yi, fnma(br, yr, fnma(ai, xi, mul(ar, xr)))))
-        store(state, i + LANES, fma(bi, yr, fnma(br, yi, fma(ai, xr, mul(ar, xi)))))
-        store(state, j, fma(ai, yi, fma(ar, yr, fnma(bi, xi, mul(br, xr)))))
-        store(state, j + LANES, fnma(ai, yr, fma(ar, yi, fma(bi, xr, mul(br, xi)))))
+        _block_pair(state, low, low | stride, unitary)
 
 
-@kernel
-def block_back(psi: Any, lam: Any, dim: int, qubit: int, blocks: Any, at: int, slopes: Any) -> None:
-    """Undo `block` on both states; Im<lambda| P |psi> for P = X, Y, Z goes to `slopes`."""
-    ar, ai = load(blocks, at), load(blocks, at + LANES)
-    br, bi = load(blocks, at + 2 * LANES), load(blocks, at + 3 * LANES)
-    zero = sub(ar, ar)
-    sx, sy, sz = zero, zero, zero
-    stride = 1 << qubit
-    start = 0
-    while start < dim >> 1:
-        px, py, pz = zero, zero, zero
-        for pair in range(start, min(start + RUN, dim >> 1)):
-            low = (pair >> qubit << (qubit + 1)) | (pair & (stride - 1))
-            i, j = 2 * LANES * low, 2 * LANES * (low | stride)
-            xr, xi, yr, yi = load(psi, i), load(psi, i + LANES), load(psi, j), load(psi, j + LANES)
-            ur, ui, vr, vi = load(lam, i), load(lam, i + LANES), load(lam, j), load(lam, j + LANES)
-            px = fnma(vi, xr, fma(vr, xi, fnma(ui, yr, fma(ur, yi, px))))
-            py = fma(vi, xi, fma(vr, xr, fnma(ui, yi, fnma(ur, yr, py))))
-            pz = fma(vi, yr, fnma(vr, yi, fnma(ui, xr, fma(ur, xi, pz))))
-            store(psi, i, fma(bi, yi, fma(br, yr, fma(ai, xi, mul(ar, xr)))))
-            store(psi, i + LANES, fnma(bi, yr, fma(br, yi, fnma(ai, xr, mul(ar, xi)))))
-            store(psi, j, fnma(ai, yi, fma(ar, yr, fma(bi, xi, fnma(br, xr, zero)))))
-            store(psi, j + LANES, fma(ai, yr, fma(ar, yi, fnma(bi, xr, fnma(br, xi, zero)))))
-            store(lam, i, fma(bi, vi, fma(br, vr, fma(ai, ui, mul(ar, ur)))))
-            store(lam, i + LANES, fnma(bi, vr, fma(br, vi, fnma(ai, ur, mul(ar, ui)))))
-            store(lam, j, fnma(ai, vi, fma(ar, vr, fma(bi, ui, fnma(br, ur, zero)))))
-            store(lam, j + LANES, fma(ai, vr, fma(ar, vi, fnma(bi, ur, fnma(br, ui, zero)))))
-        sx, sy, sz = add(sx, px), add(sy, py), add(sz, pz)
-        start += RUN
-    store(slopes, 0, sx)
-    store(slopes, LANES, sy)
-    store(slopes, 2 * LANES, sz)
+@staged(outputs=1)
+def load_lane(array: Any, index: Any) -> Any:
+    """One vector."""
+    return (array.lane(index),)
 
 
-@kernel
-def rotate(state: Any, dim: int, x: int, z: int, num_y: int, half: Any, at: int, direction: int) -> None:
-    """exp(-i direction angle/2 P); cos and sin of angle/2 of each lane stand in `half[at:]`.
+@staged()
+def store_lane(array: Any, index: Any, value: Any) -> None:
+    """Write one vector."""
+    array.set_lane(index, value[0])
+
+
+@staged()
+def add_lane(array: Any, index: Any, value: Any) -> None:
+    """Add to one vector in memory."""
+    array.set_lane(index, array.lane(index) + value[0])
+
+
+@staged(outputs=1)
+def zero_lane(array: Any) -> Any:
+    """Zeros of the array's precision."""
+    return (array.constant(0.0),)
+
+
+@staged()
+def _turn_real(state: Any, i: Any, j: Any, c: Any, s: Any, to_i: Any, to_j: Any) -> None:
+    x, y, t_i, t_j = state[i], state[j], s[0] * to_i, s[0] * to_j
+    state[i] = Amplitude(c[0] * x.re + t_i * y.re, c[0] * x.im + t_i * y.im)
+    state[j] = Amplitude(c[0] * y.re + t_j * x.re, c[0] * y.im + t_j * x.im)
+
+
+@staged()
+def _turn_imaginary(state: Any, i: Any, j: Any, c: Any, s: Any, to_i: Any, to_j: Any) -> None:
+    x, y, t_i, t_j = state[i], state[j], s[0] * to_i, s[0] * to_j
+    state[i] = Amplitude(c[0] * x.re + t_i * y.im, c[0] * x.im - t_i * y.re)
+    state[j] = Amplitude(c[0] * y.re + t_j * x.im, c[0] * y.im - t_j * x.re)
+
+
+@staged()
+def _turn_phase(state: Any, i: Any, c: Any, s: Any, sign: Any) -> None:
+    x, t = state[i], s[0] * sign
+    state[i] = Amplitude(c[0] * x.re + t * x.im, c[0] * x.im - t * x.re)
+
+
+@lean_kernel
+def rotate(state: Any, dim: int, x: int, z: int, num_y: int, half: Any, at: int, direction: float) -> None:
+    """exp(-i direction angle/2 P); cos and sin of angle/2 of each lane are vectors `at` and `at + 1` of `half`.
 
     P maps |k> to i^num_y (-1)^|k & z| |k ^ x>.
     """
-    one = splat(half.dtype.type(1.0))
-    minus = splat(half.dtype.type(-1.0))
-    c, s = load(half, at), load(half, at + LANES)
-    if direction < 0:
-        s = mul(s, minus)
+    plus = half.dtype.type(direction)
+    minus = -plus
+    c, s = load_lane(half, at), load_lane(half, at + 1)
     if x == 0:
         for k in range(dim):
-            i = 2 * LANES * k
-            t = mul(s, minus) if odd(k & z) else mul(s, one)
-            xr, xi = load(state, i), load(state, i + LANES)
-            store(state, i, fma(t, xi, mul(c, xr)))
-            store(state, i + LANES, fnma(t, xr, mul(c, xi)))
+            _turn_phase(state, k, c, s, minus if odd(k & z) else plus)
         return
     # -i i^num_y is -i, 1, i, -1: imaginary for even num_y, real for odd.
     if num_y % 4 == 2 or num_y % 4 == 3:
-        s = mul(s, minus)
+        plus, minus = minus, plus
     pivot = 0
     while x >> (pivot + 1):
         pivot += 1
     for pair in range(dim >> 1):
-        first = (pair >> pivot << (pivot + 1)) | (pair & ((1 << pivot) - 1))
-        second = first ^ x
-        i, j = 2 * LANES * first, 2 * LANES * second
-        to_first = mul(s, minus) if odd(second & z) else mul(s, one)
-        to_second = mul(s, minus) if odd(first & z) else mul(s, one)
-        xr, xi, yr, yi = load(state, i), load(state, i + LANES), load(state, j), load(state, j + LANES)
+        i = (pair >> pivot << (pivot + 1)) | (pair & ((1 << pivot) - 1))
+        j = i ^ x
+        to_i, to_j = minus if odd(j & z) else plus, minus if odd(i & z) else plus
         if num_y & 1:
-            store(state, i, fma(to_first, yr, mul(c, xr)))
-            store(state, i + LANES, fma(to_first, yi, mul(c, xi)))
-            store(state, j, fma(to_second, xr, mul(c, yr)))
-            store(state, j + LANES, fma(to_second, xi, mul(c, yi)))
+            _turn_real(state, i, j, c, s, to_i, to_j)
         else:
-            store(state, i, fma(to_first, yi, mul(c, xr)))
-            store(state, i + LANES, fnma(to_first, yr, mul(c, xi)))
-            store(state, j, fma(to_second, xi, mul(c, yr)))
-            store(state, j + LANES, fnma(to_second, xr, mul(c, yi)))
+            _turn_imaginary(state, i, j, c, s, to_i, to_j)
 
 
-@kernel
-def overlap(bra: Any, ket: Any, dim: int, x: int, z: int, num_y: int, imaginary: bool) -> Any:
-    """Real or imaginary part of <bra| P |ket> for each lane, as a vector."""
-    minus = splat(ket.dtype.type(-1.0))
-    zero = splat(ket.dtype.type(0.0))
-    total = zero
-    start = 0
-    while start < dim:
-        part = zero
-        for k in range(start, min(start + RUN, dim)):
-            i, j = 2 * LANES * k, 2 * LANES * (k ^ x)
-            br, bi, kr, ki = load(bra, i), load(bra, i + LANES), load(ket, j), load(ket, j + LANES)
-            re = fma(bi, ki, mul(br, kr))
-            im = fnma(bi, kr, mul(br, ki))
-            # i^num_y (re + i im): one of (re, im), (-im, re), (-re, -im), (im, -re).
-            swap = (num_y & 1) == 1
-            term = (re if swap else im) if imaginary else (im if swap else re)
-            negative = (num_y % 4 == 2 or num_y % 4 == 3) if imaginary else (num_y % 4 == 1 or num_y % 4 == 2)
-            part = fma(term, minus, part) if negative != (odd((k ^ x) & z) == 1) else add(part, term)
-        total = add(total, part)
-        start += RUN
+@staged(outputs=1)
+def _overlap_term(bra: Any, ket: Any, i: Any, j: Any, of_re: Any, of_im: Any, total: Any) -> Any:
+    b, k = bra[i], ket[j]
+    re, im = b.re * k.re + b.im * k.im, b.re * k.im - b.im * k.re
+    return (total[0] + of_re * re + of_im * im,)
+
+
+@staged(outputs=1)
+def add_lanes(a: Any, b: Any) -> Any:
+    """The sum of two vectors."""
+    return (a[0] + b[0],)
+
+
+@lean_kernel
+def overlap(bra: Any, ket: Any, dim: int, x: int, z: int, power: int) -> Any:
+    """Real part of i^power <bra| X^x Z^z |ket> for each lane, as a vector.
+
+    <P> has a power equal to its number of Y; three more give the imaginary part.
+    """
+    sign = -1 if power % 4 == 1 or power % 4 == 2 else 1
+    nothing = ket.dtype.type(0)
+    total = zero_lane(ket)
+    for start in range(0, dim, SUM_RUN):
+        part = zero_lane(ket)
+        for k in range(start, min(start + SUM_RUN, dim)):
+            factor = ket.dtype.type(-sign if odd((k ^ x) & z) else sign)
+            of_re, of_im = (nothing, factor) if power & 1 else (factor, nothing)
+            part = _overlap_term(bra, ket, k, k ^ x, of_re, of_im, part)
+        total = add_lanes(total, part)
     return total
 
 
-@kernel
+@staged()
+def _add_scaled(out: Any, i: Any, state: Any, j: Any, factor: Any, sign: Any) -> None:
+    f, x, y = factor[0] * sign, state[j], out[i]
+    out[i] = Amplitude(y.re + f * x.re, y.im + f * x.im)
+
+
+@staged()
+def _add_scaled_turned(out: Any, i: Any, state: Any, j: Any, factor: Any, sign: Any) -> None:
+    f, x, y = factor[0] * sign, state[j], out[i]
+    out[i] = Amplitude(y.re - f * x.im, y.im + f * x.re)
+
+
+@lean_kernel
 def add_pauli(out: Any, state: Any, dim: int, x: int, z: int, num_y: int, factor: Any) -> None:
     """out += factor P state, with one factor per lane."""
-    minus = splat(state.dtype.type(-1.0))
-    turn = mul(factor, minus) if num_y % 4 == 2 or num_y % 4 == 3 else factor
+    sign = -1 if num_y % 4 == 2 or num_y % 4 == 3 else 1
     for k in range(dim):
-        i, j = 2 * LANES * k, 2 * LANES * (k ^ x)
-        f = mul(turn, minus) if odd((k ^ x) & z) else turn
-        xr, xi = load(state, j), load(state, j + LANES)
+        s = state.dtype.type(-sign if odd((k ^ x) & z) else sign)
         if num_y & 1:
-            store(out, i, fnma(f, xi, load(out, i)))
-            store(out, i + LANES, fma(f, xr, load(out, i + LANES)))
+            _add_scaled_turned(out, k, state, k ^ x, factor, s)
         else:
-            store(out, i, fma(f, xr, load(out, i)))
-            store(out, i + LANES, fma(f, xi, load(out, i + LANES)))
+            _add_scaled(out, k, state, k ^ x, factor, s)
 
 
-@kernel
+@staged()
+def _move(source: Any, j: Any, target: Any, i: Any) -> None:
+    target[i] = source[j]
+
+
+@staged()
+def _move_turned(source: Any, j: Any, target: Any, i: Any, phases: Any, at: Any) -> None:
+    target[i] = combine((Amplitude(phases.scalar(at), phases.scalar(at + 1)), source[j]))
+
+
+@staged()
+def _move_turned_back(source: Any, j: Any, target: Any, i: Any, phases: Any, at: Any) -> None:
+    target[i] = combine((Amplitude(phases.scalar(at), phases.scalar(at + 1)).conj(), source[j]))
+
+
+@lean_kernel
 def permute(source: Any, target: Any, dim: int, tables: Any, table: int, phases: Any, phase: int) -> None:
-    """target[k] = phase[k] source[table[k]]."""
-    for k in range(dim):
-        i, j = 2 * LANES * k, 2 * LANES * tables[table, k]
-        xr, xi = load(source, j), load(source, j + LANES)
-        if phase >= 0:
-            pr, pi = splat(phases[phase, 2 * k]), splat(phases[phase, 2 * k + 1])
-            xr, xi = fnma(pi, xi, mul(pr, xr)), fma(pi, xr, mul(pr, xi))
-        store(target, i, xr)
-        store(target, i + LANES, xi)
+    """target[k] = phase[k] source[table[k]]; no phases if `phase` is negative."""
+    if phase >= 0:
+        for k in range(dim):
+            _move_turned(source, tables[table, k], target, k, phases, 2 * (phase * dim + k))
+    else:
+        for k in range(dim):
+            _move(source, tables[table, k], target, k)
 
 
-@kernel
+@lean_kernel
 def permute_back(source: Any, target: Any, dim: int, tables: Any, table: int, phases: Any, phase: int) -> None:
     """target[table[k]] = conj(phase[k]) source[k]."""
-    for k in range(dim):
-        i, j = 2 * LANES * k, 2 * LANES * tables[table, k]
-        xr, xi = load(source, i), load(source, i + LANES)
-        if phase >= 0:
-            pr, pi = splat(phases[phase, 2 * k]), splat(phases[phase, 2 * k + 1])
-            xr, xi = fma(pi, xi, mul(pr, xr)), fnma(pi, xr, mul(pr, xi))
-        store(target, j, xr)
-        store(target, j + LANES, xi)
+    if phase >= 0:
+        for k in range(dim):
+            _move_turned_back(source, k, target, tables[table, k], phases, 2 * (phase * dim + k))
+    else:
+        for k in range(dim):
+            _move(source, k, target, tables[table, k])
 
 
-@kernel
+@staged()
+def _clear(state: Any, i: Any) -> None:
+    zero = state.constant(0.0)
+    state[i] = Amplitude(zero, zero)
+
+
+@staged()
+def _add_entry(out: Any, i: Any, room: Any, column: Any, re: Any, im: Any) -> None:
+    total, x = out[i], room[column]
+    out[i] = Amplitude(total.re + re * x.re - im * x.im, total.im + re * x.im + im * x.re)
+
+
+@lean_kernel
 def dense(
     state: Any, dim: int, matrix: Any, at: int, qubits: Any, count: int, where: int, inverse: bool, room: Any
 ) -> None:
     """A constant unitary on `count` qubits `qubits[where:]`, or its inverse; `room` holds 2**count amplitudes."""
     size = 1 << count
+    sign = matrix.dtype.type(-1 if inverse else 1)
     mask = 0
     for k in range(count):
         mask |= 1 << qubits[where + k]
-    zero = splat(state.dtype.type(0.0))
     for base in range(dim):
         if base & mask:
             continue
         for row in range(size):
-            i = 2 * LANES * _spread(base, row, qubits, where, count)
-            store(room, 2 * LANES * row, load(state, i))
-            store(room, 2 * LANES * row + LANES, load(state, i + LANES))
+            i = _spread(base, row, qubits, where, count)
+            _move(state, i, room, row)
+            _clear(state, i)
         for row in range(size):
-            re, im = zero, zero
+            i = _spread(base, row, qubits, where, count)
             for column in range(size):
                 entry = at + 2 * (column * size + row if inverse else row * size + column)
-                mr = splat(matrix[entry])
-                mi = splat(-matrix[entry + 1] if inverse else matrix[entry + 1])
-                xr, xi = load(room, 2 * LANES * column), load(room, 2 * LANES * column + LANES)
-                re = fnma(mi, xi, fma(mr, xr, re))
-                im = fma(mi, xr, fma(mr, xi, im))
-            i = 2 * LANES * _spread(base, row, qubits, where, count)
-            store(state, i, re)
-            store(state, i + LANES, im)
+                _add_entry(state, i, room, column, matrix[entry], sign * matrix[entry + 1])
 
 
-@kernel
+@lean_kernel
 def _spread(base: int, bits: int, qubits: Any, where: int, count: int) -> int:
     for k in range(count):
         base |= (bits >> k & 1) << qubits[where + k]

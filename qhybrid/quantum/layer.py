@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,16 +26,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.estimator import CompiledEstimator
+from qhybrid.quantum.evaluators import Evaluator, make_evaluator
 from qhybrid.quantum.factory import build_estimator
 from qhybrid.quantum.pubs import as_pauli_sum
-from qhybrid.quantum.shift import ShiftedCircuit
 from qhybrid.quantum.spec import CircuitSpec
-from qhybrid.quantum.spsa import PerturbedCircuit, Spsa
+from qhybrid.quantum.spsa import Spsa
 
 __all__ = ["QuantumLayer", "build_estimator", "build_qnn"]
 
 Array = NDArray[np.float64]
+
+_NUMPY_TYPES: dict[torch.dtype, type[np.floating]] = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def build_qnn(spec: CircuitSpec, estimator: BaseEstimatorV2) -> EstimatorQNN:
@@ -87,7 +88,9 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         super().__init__(qnn, initial_weights=weights, sparse=False)
         # The connector registers its parameter under two names; both reach the one that is left.
         del self._parameters["_weights"]
-        self._evaluator = _make_evaluator(qnn, gradient)
+        self._evaluator = make_evaluator(
+            qnn.estimator, qnn.circuit, _observables(qnn), _parameters(qnn), gradient, qnn.default_precision
+        )
 
     def __getattr__(self, name: str) -> Any:
         # While the connector's constructor runs, `_weights` must be free to be registered.
@@ -121,96 +124,44 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         expected = self._neural_network.num_inputs
         if angles.ndim == 0 or angles.shape[-1] != expected:
             raise CircuitError(f"input of shape {tuple(angles.shape)}: the circuit takes {expected} angles per sample")
-        rows = angles.reshape(-1, expected) if expected else angles.new_zeros(max(1, angles.shape[:-1].numel()), 0)
+        # At few qubits the step is spent in calls, so a batch, the usual case, goes through without reshapes.
+        is_batch = angles.ndim == 2 and expected > 0
+        rows = angles if is_batch else _as_rows(angles, expected)
         # Inside an autograd function gradient mode is always off, so whether it was on is asked here.
         wanted = torch.is_grad_enabled()
         outputs: Tensor = _Evaluate.apply(rows, weight, self._evaluator, wanted)  # type: ignore[no-untyped-call]
-        return outputs.reshape(*angles.shape[:-1], outputs.shape[-1])
+        return outputs if is_batch else outputs.reshape(*angles.shape[:-1], outputs.shape[-1])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         state_dict.pop(f"{prefix}_weights", None)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class _Evaluator(Protocol):
-    """How a layer gets its numbers; `values` are (B, n_in + n_weights), inputs first."""
-
-    def forward(self, values: Array, inputs: bool, weights: bool) -> tuple[Array, Any]:
-        """Outputs (B, n_out) and what `backward` needs for the gradients that are wanted."""
-
-    def backward(self, values: Array, stash: Any, grad_output: Array) -> Array:
-        """Gradient (B, n_in + n_weights)."""
-
-
-class _CompiledEvaluator:
-    def __init__(self, qnn: EstimatorQNN, estimator: CompiledEstimator) -> None:
-        self._shared = qnn.num_weights
-        self._compiled = estimator.compile(qnn.circuit, _observables(qnn), _parameters(qnn))
-
-    def forward(self, values: Array, inputs: bool, weights: bool) -> tuple[Array, Any]:
-        return self._compiled.forward(values, shared=self._shared, keep=inputs or weights)
-
-    def backward(self, values: Array, stash: Any, grad_output: Array) -> Array:
-        states = stash if len(stash) else None
-        return self._compiled.vjp(values, grad_output, shared=self._shared, states=states)
-
-
-class _PubEvaluator:
-    """One pub to whatever estimator the QNN holds."""
-
-    def __init__(self, qnn: EstimatorQNN, circuit: ShiftedCircuit | PerturbedCircuit) -> None:
-        self._qnn = qnn
-        self._circuit = circuit
-
-    def forward(self, values: Array, inputs: bool, weights: bool) -> tuple[Array, Any]:
-        first = self._qnn.num_inputs
-        wanted = [*range(first)] * inputs + [*range(first, values.shape[1])] * weights
-        precision = self._qnn.default_precision
-        return self._circuit.evaluate(self._qnn.estimator, values, frozenset(wanted), precision)
-
-    def backward(self, values: Array, stash: Any, grad_output: Array) -> Array:
-        return self._circuit.pull_back(values, grad_output, stash)
-
-
 class _Evaluate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, evaluator: _Evaluator, wanted: bool) -> Tensor:
-        rows = _to_numpy(inputs)
-        values = np.concatenate([rows, np.broadcast_to(_to_numpy(weight), (len(rows), len(weight)))], axis=1)
-        needs = [wanted and needed for needed in ctx.needs_input_grad[:2]]
-        outputs, stash = evaluator.forward(values, *needs)
-        if any(needs):
-            ctx.evaluator, ctx.values, ctx.stash, ctx.split = evaluator, values, stash, rows.shape[1]
-            ctx.weight_like = weight.dtype, weight.device
-            ctx.input_like = inputs.dtype, inputs.device
-        dtype = inputs.dtype if inputs.dtype in (torch.float32, torch.float64) else torch.float32
-        return torch.from_numpy(outputs).to(inputs.device, dtype)
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, evaluator: Evaluator, wanted: bool) -> Tensor:
+        rows, weights = _to_numpy(inputs), _to_numpy(weight)
+        needs = (wanted and ctx.needs_input_grad[0], wanted and ctx.needs_input_grad[1])
+        outputs, stash = evaluator.forward(rows, weights, needs)
+        if needs[0] or needs[1]:
+            ctx.saved = evaluator, rows, weights, stash
+            ctx.likes = inputs.dtype, inputs.device, weight.dtype, weight.device
+        dtype = inputs.dtype if inputs.dtype in _NUMPY_TYPES else torch.float32
+        return _to_torch(outputs, dtype, inputs.device)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        gradient = ctx.evaluator.backward(ctx.values, ctx.stash, _to_numpy(grad_output))
-        split = ctx.split
-        dtype, device = ctx.input_like
-        by_input = torch.from_numpy(gradient[:, :split]).to(device, dtype) if ctx.needs_input_grad[0] else None
-        dtype, device = ctx.weight_like
-        # Summed in double precision and in the order of the samples: the same number whatever the threads.
-        by_weight = (
-            torch.from_numpy(gradient[:, split:].sum(axis=0)).to(device, dtype) if ctx.needs_input_grad[1] else None
+        evaluator, rows, weights, stash = ctx.saved
+        by_input, by_weight = evaluator.backward(rows, weights, stash, _to_numpy(grad_output))
+        dtype, device, weight_dtype, weight_device = ctx.likes
+        needs = ctx.needs_input_grad
+        return (
+            _to_torch(by_input, dtype, device) if needs[0] else None,
+            _to_torch(by_weight, weight_dtype, weight_device) if needs[1] else None,
+            None,
+            None,
         )
-        return by_input, by_weight, None, None
-
-
-def _make_evaluator(qnn: EstimatorQNN, gradient: str | Spsa) -> _Evaluator:
-    if gradient == "auto" and isinstance(qnn.estimator, CompiledEstimator):
-        return _CompiledEvaluator(qnn, qnn.estimator)
-    observables, parameters = _observables(qnn), _parameters(qnn)
-    if gradient in ("auto", "parameter_shift"):
-        return _PubEvaluator(qnn, ShiftedCircuit(qnn.circuit, observables, parameters))
-    settings = Spsa() if gradient == "spsa" else gradient
-    if not isinstance(settings, Spsa):
-        raise CircuitError(f"unknown gradient `{gradient}` (known: auto, parameter_shift, spsa)")
-    return _PubEvaluator(qnn, PerturbedCircuit(qnn.circuit, observables, parameters, settings))
 
 
 def _parameters(qnn: EstimatorQNN) -> Sequence[Any]:
@@ -221,8 +172,24 @@ def _observables(qnn: EstimatorQNN) -> list[SparsePauliOp]:
     return [as_pauli_sum(observable) for observable in qnn.observables]
 
 
+def _as_rows(angles: Tensor, expected: int) -> Tensor:
+    if expected:
+        return angles.reshape(-1, expected)
+    return angles.new_zeros(max(1, angles.shape[:-1].numel()), 0)
+
+
 def _to_numpy(tensor: Tensor) -> Array:
-    return tensor.detach().to("cpu", torch.float64).numpy()
+    """A float64 copy, so that what backward reads does not change when the tensor does."""
+    tensor = tensor.detach()
+    if tensor.dtype not in _NUMPY_TYPES or tensor.device.type != "cpu":
+        tensor = tensor.to("cpu", torch.float64)
+    return np.array(tensor.numpy(), dtype=np.float64)
+
+
+def _to_torch(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Converting in numpy costs less than a torch call.
+    tensor = torch.from_numpy(array.astype(_NUMPY_TYPES.get(dtype, np.float64), copy=False))
+    return tensor if dtype in _NUMPY_TYPES and device.type == "cpu" else tensor.to(device, dtype)
 
 
 def _initial_weights(count: int, given: ArrayLike | Tensor | None, seed: int | None) -> NDArray[Any]:

@@ -17,14 +17,8 @@ from numpy.typing import NDArray
 
 from qhybrid.quantum.angles import Angle
 from qhybrid.quantum.heisenberg import Observables, pauli_of
+from qhybrid.quantum.instructions import BLOCK, DENSE, FIXED_ELEMENT, PERMUTE, ROTATE, SIGN_CHUNK
 from qhybrid.quantum.lowering import Fixed, Op, Rotation
-
-BLOCK, ROTATE, PERMUTE, DENSE = range(4)
-"""Operation kinds: one-qubit block, Pauli rotation on several qubits, basis permutation with phases, dense matrix."""
-FIXED_ELEMENT = 3
-"""Element kinds of a block: 0, 1, 2 are rotations about X, Y, Z; 3 is a constant gate."""
-SIGN_CHUNK = 256
-"""Basis states whose signs are tabulated for diagonal observables; higher bits give one more sign per chunk."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]

@@ -9,6 +9,7 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.ansatz import build_spec, published_spec
 from qhybrid.quantum.compiled import CompiledCircuit
 from qhybrid.quantum.estimator import CompiledEstimator
+from qhybrid.quantum.simd import LANES
 from qhybrid.quantum.spec import CircuitSpec
 
 ANSATZE = ("ry_rz_ladder", "real_amplitudes", "reuploading")
@@ -168,7 +169,7 @@ def test_states_beyond_the_budget_are_computed_again(monkeypatch: pytest.MonkeyP
     _, kept = compiled.forward(values)
     monkeypatch.setattr("qhybrid.quantum.compiled.STATE_BUDGET", 0)
     _, none = compiled.forward(values)
-    assert len(kept) == 3
+    assert len(kept) == 3 * 2 * LANES * 2**5
     assert len(none) == 0
     np.testing.assert_array_equal(
         compiled.vjp(values, grad_output, states=kept), compiled.vjp(values, grad_output, states=none)
