@@ -191,7 +191,7 @@ def test_the_whole_way_in_one_command(tmp_path, config, command):
         training=TINY["training"] | {"steps": 20, "learning_rate": 3e-3},
         sampling={"images": 60, "steps": 5},
         evaluation={"kid_subsets": 5, "kid_subset_size": 20},
-        hardware={"backend": "fake_torino", "images": 2, "steps": 3, "qpu_steps": [1], "shots": 64},
+        hardware={"backend": "fake_torino", "images": 2, "steps": 3, "qpu_steps": [1], "shots": 64, "pack": 1},
         report=True,
     )
     out = tmp_path / "run"
