@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from hardware.tables import backends_table, comparison_table, plan_table, status_table, transpile_table
+from hardware.tables import (
+    backends_table,
+    comparison_table,
+    plan_table,
+    status_table,
+    transpile_table,
+    variants_table,
+)
 
 if TYPE_CHECKING:
     from hardware.inference import Advance
@@ -194,12 +201,35 @@ def infer(
 
 
 @app.command()
-def compare(run: RunArgument, as_json: JsonOption = False) -> None:
+def compare(
+    run: RunArgument,
+    levels: Annotated[
+        str | None,
+        typer.Option(metavar="0,1,2,sampler", help="Run it at these resilience levels as well, or by Sampler."),
+    ] = None,
+    packs: Annotated[
+        str | None, typer.Option(metavar="auto,1,K", help="With --levels: and with so many images side by side.")
+    ] = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Exact simulation, noisy simulation and device on the angles of the run; writes comparison.json and .png."""
     from hardware.inference import compare_run
 
-    comparison = compare_run(run)
-    _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
+    if levels is None and packs is None:
+        comparison = compare_run(run)
+        _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
+        return
+    from hardware.variants import compare_variants
+
+    comparison = compare_variants(
+        run,
+        (levels or "0").split(","),
+        [_parse_pack(pack) for pack in packs.split(",")] if packs else (),
+        yes=yes,
+        echo=_ignore if as_json else _say,
+    )
+    _print_json(comparison) if as_json else _console.print(variants_table(comparison))
 
 
 def _given(
@@ -260,11 +290,11 @@ def _parse_steps(text: str) -> str:
     raise HardwareError(f"--qpu-steps `{text}`: give auto, all, or step numbers such as 0,3,5 or 0-3") from None
 
 
-def _parse_pack(text: str) -> str | int:
+def _parse_pack(text: str) -> Literal["auto"] | int:
     from hardware.errors import HardwareError
 
     if text == "auto":
-        return text
+        return "auto"
     try:
         return int(text)
     except ValueError:

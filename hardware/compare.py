@@ -19,8 +19,8 @@ from hardware.figures import draw_comparison
 from hardware.jobs import JobLog, read_result
 from hardware.reverse import circuit_weights
 from hardware.workload import Workload
-from qhybrid.quantum.devices import noise_model
-from qhybrid.rundir import write_json
+from qhybrid.quantum.devices import crop, noise_model
+from qhybrid.rundir import read_json, write_json
 
 Array = NDArray[np.float64]
 
@@ -113,6 +113,7 @@ def compare(workload: Workload) -> dict[str, Any]:
         "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
         "images": _image_difference(workload),
     }
+    save_noise_model(workload)
     write_json(workload.run.hardware / "comparison.json", comparison)
     draw_comparison(exact, results.values, chosen, noisy, comparison, workload.run.hardware / "comparison.png")
     return comparison
@@ -162,6 +163,25 @@ def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) 
             result = estimator.run([part.pub(angles[here])]).result()
             values[here] = np.asarray(result[0].data.evs, dtype=np.float64).T
     return values
+
+
+def save_noise_model(workload: Workload) -> None:
+    """Write noise_model.json: Aer's noise model of the qubits in use, as the calibration of the day has it.
+
+    Its qubit i is the device's `qubits[i]`. `noise_model(crop(read_calibration(...), qubits))` makes it again.
+    """
+    backend = workload.device.backend
+    if backend.coupling_map is None:
+        return
+    qubits = workload.transpiled.used_qubits()
+    path = workload.run.hardware / "noise_model.json"
+    origin = {"backend": workload.plan.backend, "calibrated": workload.plan.calibrated, "qubits": qubits}
+    if path.exists():
+        known = read_json(path)
+        if {key: known.get(key) for key in origin} == origin:
+            return
+    model = noise_model(crop(backend, qubits)).to_dict(serializable=True)
+    write_json(path, {**origin, "noise_model": model})
 
 
 def _noisy_rows(rows: int, workload: Workload) -> NDArray[np.intp]:

@@ -92,6 +92,30 @@ def draw_comparison(
     _save(figure, path)
 
 
+def draw_variants(variants: Sequence[dict[str, Any]], backend: str, path: Path) -> None:
+    """Error of the expectation values, of the images, and the price, of each variant of a run; PNG."""
+    figure = Figure(figsize=(11, 0.9 + 0.45 * len(variants)), layout="constrained")
+    names = [row["name"] for row in variants]
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, key, label in zip(
+        panels,
+        ("rms", "image_rms", "executions"),
+        ("RMS error of expectation values", "RMS error of pixels", "executions"),
+        strict=True,
+    ):
+        bars = axes.barh(names, [row[key] for row in variants], color=_BLUE)
+        axes.bar_label(bars, fmt="{:,.0f}" if key == "executions" else "{:.3f}", padding=2, fontsize=8)
+        axes.margins(x=0.25)
+        axes.set_xlabel(label, fontsize=9)
+        axes.tick_params(labelsize=8)
+    # What is systematic in the error, beside its size.
+    panels[0].scatter([abs(row["bias"]) for row in variants], names, color=_ORANGE, zorder=3, label="|bias|")
+    panels[0].legend(fontsize=8)
+    panels[0].invert_yaxis()
+    figure.suptitle(f"{backend} against exact simulation", fontsize=10)
+    _save(figure, path)
+
+
 def _positions(size: int, edges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """Places in the plane whose distances follow those on the coupling map: classical scaling, then stress reduction.
 

@@ -21,7 +21,7 @@ from hardware.backends import device_name, is_local
 from hardware.errors import BudgetError, HardwareError
 from hardware.execution import Mode, Prepared, prepared
 from hardware.options import job_options
-from hardware.program import Program
+from hardware.program import Program, without_idle_qubits
 from qhybrid.config import HardwareConfig
 
 OPEN_PLAN_SECONDS = 600.0
@@ -195,7 +195,7 @@ def make_plan(
         open_plan_share=seconds / OPEN_PLAN_SECONDS,
         remaining_seconds=remaining_seconds,
         quota_share=None if not remaining_seconds else seconds / remaining_seconds,
-        levels=tuple(costs_by_level(program, config, len(chosen), unet_seconds)),
+        levels=tuple(costs_by_level(program, config, cost, len(chosen), unet_seconds)),
         sensitivity=measured,
         config=config.model_dump(),
         key=plan_key(identity, config, chosen),
@@ -248,28 +248,28 @@ def step_cost(program: Program, config: HardwareConfig) -> StepCost:
 
 
 def costs_by_level(
-    program: Program, config: HardwareConfig, steps: int, unet_seconds: float = 0.0
+    program: Program, config: HardwareConfig, cost: StepCost, steps: int, unet_seconds: float = 0.0
 ) -> Iterator[dict[str, Any]]:
     """What the same denoising steps would take at each resilience level of the Estimator, and with the Sampler.
 
     Twirling and decoupling are kept, mitigation is that of the level. What cannot run is left out: the Sampler where an
     observable is not diagonal, a level at which one image is over the limits.
     """
+    narrow = without_idle_qubits(program)
     variants: list[dict[str, Any]] = [{"primitive": "estimator", "level": level} for level in (0, 1, 2)]
     for variant in [*variants, {"primitive": "sampler", "level": 0}]:
         changed = {**variant, "trex": None, "zne": None, "zne_factors": None}
         own = all(getattr(config, key) == value for key, value in variant.items())
-        chosen = config if own else config.model_copy(update=changed)
         try:
-            cost = step_cost(program, chosen)
+            priced = cost if own else step_cost(narrow, config.model_copy(update=changed))
         except HardwareError:
             continue
-        waiting = unet_seconds if resolve_mode(config.mode, cost.jobs) == "session" else 0.0
+        waiting = unet_seconds if resolve_mode(config.mode, priced.jobs) == "session" else 0.0
         yield {
             **variant,
-            "jobs": cost.jobs * steps,
-            "executions": cost.executions * steps,
-            "seconds": (cost.seconds + waiting) * steps,
+            "jobs": priced.jobs * steps,
+            "executions": priced.executions * steps,
+            "seconds": (priced.seconds + waiting) * steps,
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.providers import BackendV2
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import PauliList, SparsePauliOp
 
 from hardware.errors import HardwareError
+from qhybrid.quantum.devices import crop
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,29 @@ def side_by_side(programs: Sequence[Program]) -> Program:
         inputs += names.values()
     observables = tuple(observable for program in programs for observable in program.observables)
     return Program(circuit, observables, tuple(inputs), first.backend, copies=len(programs))
+
+
+def without_idle_qubits(program: Program) -> Program:
+    """The same on the part of its backend that it uses: as many executions and as long, and quickly prepared."""
+    backend = program.backend
+    measured = (
+        index for item in program.observables for index in np.flatnonzero((item.paulis.z | item.paulis.x).any(axis=0))
+    )
+    touched = {program.circuit.find_bit(q).index for item in program.circuit.data for q in item.qubits}
+    used = sorted(touched | {int(index) for index in measured})
+    if backend.coupling_map is None or len(used) == program.circuit.num_qubits:
+        return program
+    place = {qubit: index for index, qubit in enumerate(used)}
+    small = QuantumCircuit(len(used), name=program.circuit.name)
+    for instruction in program.circuit.data:
+        small.append(instruction.operation, [place[program.circuit.find_bit(q).index] for q in instruction.qubits])
+    observables = tuple(
+        SparsePauliOp(PauliList.from_symplectic(item.paulis.z[:, used], item.paulis.x[:, used]), item.coeffs)
+        for item in program.observables
+    )
+    part = crop(backend, used)
+    part.default_rep_delay = getattr(backend, "default_rep_delay", None)
+    return replace(program, circuit=small, observables=observables, backend=part)
 
 
 def check_isa(circuit: QuantumCircuit, backend: BackendV2) -> None:

@@ -141,5 +141,16 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
     return table
 
 
+def variants_table(comparison: dict[str, Any]) -> Table:
+    """Levels and packings of one run beside each other."""
+    table = Table("variant", "RMS", "bias", "z: RMS", "|z| > 2", "pixels: RMS", "jobs", "executions", "device time")
+    table.title = f"{comparison['backend']} against exact simulation, {comparison['shots']} shots"
+    for row in comparison["variants"]:
+        z = ("-", "-") if row["z_rms"] is None else (f"{row['z_rms']:.2f}", f"{row['beyond_2']:.1%}")
+        cost = (str(row["jobs"]), f"{row['executions']:,}", f"{row['seconds']:.1f} s") if row["jobs"] else ("-",) * 3
+        table.add_row(row["name"], f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *z, f"{row['image_rms']:.4f}", *cost)
+    return table
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"

@@ -1,0 +1,158 @@
+"""One run at several resilience levels and packings: what mitigation gains, what packing costs, at what price.
+
+Each variant is a whole reverse diffusion of its own in `hardware/variants/<name>/`, with the images, denoising steps,
+shots and seeds of the run; so besides expectation values also the images can be compared. Variants resume like runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hardware.compare import noisy_values
+from hardware.errors import HardwareError
+from hardware.figures import draw_variants
+from hardware.inference import compare_run, infer
+from hardware.reverse import ReverseState
+from hardware.workload import Workload, load_workload
+from qhybrid.config import HardwareConfig
+from qhybrid.rundir import RunDirectory, read_json, write_json
+
+Level = Literal["0", "1", "2", "sampler"]
+LEVELS: tuple[Level, ...] = ("0", "1", "2", "sampler")
+
+
+class VariantDirectory(RunDirectory):
+    """A run directory whose hardware stage lies in a folder of its own.
+
+    Args:
+        run: The run.
+        name: Of the variant.
+    """
+
+    def __init__(self, run: RunDirectory, name: str) -> None:
+        super().__init__(run.path)
+        self._folder = run.hardware / "variants" / name
+
+    @property
+    def hardware(self) -> Path:
+        """The variant's folder."""
+        return self._folder
+
+
+def compare_variants(
+    run: RunDirectory | str | Path,
+    levels: Sequence[str],
+    packs: Sequence[Literal["auto"] | int] = (),
+    *,
+    yes: bool = False,
+    echo: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Run the variants that are missing, and compare all of them with exact and noisy simulation.
+
+    Args:
+        run: With a finished hardware stage, which gives backend, images, steps and shots.
+        levels: Of `0`, `1`, `2` (the Estimator's resilience levels) and `sampler`.
+        packs: Images side by side, `auto` or numbers; by default that of the run.
+        yes: Needed to send to a real device.
+        echo: Called with lines that tell what goes on.
+
+    Returns:
+        Content of comparison.json with `variants`: per variant its name, `rms`, `bias`, `z_rms`, `beyond_2` (against
+        exact values), `image_rms` (grey levels from 0 to 1), `jobs`, `executions`, `seconds`. The first is the noisy
+        simulation, which has no shots and no cost. Also drawn in variants.png.
+
+    Raises:
+        HardwareError: Unknown level; the run has not finished; as for `infer`.
+    """
+    directory = RunDirectory.open(run.path if isinstance(run, RunDirectory) else run)
+    foreign = [level for level in levels if level not in LEVELS]
+    if foreign or not levels:
+        raise HardwareError(f"level `{', '.join(foreign)}` is unknown: choose of {', '.join(LEVELS)}")
+    workload = load_workload(directory, offline=True)
+    if workload is None or not workload.images_file.exists():
+        raise HardwareError(f"`{directory.hardware}` has no finished run to vary: run `qhybrid hardware infer` first")
+    comparison = compare_run(directory)
+    rows = [_noisy_row(workload, comparison)]
+    for level in levels:
+        for pack in packs or (workload.plan.config["pack"],):
+            rows.append(_variant(directory, workload, level, pack, yes, echo))
+    comparison = {**comparison, "variants": [row for row in rows if row is not None]}
+    write_json(directory.hardware / "comparison.json", comparison)
+    draw_variants(comparison["variants"], workload.plan.backend, directory.hardware / "variants.png")
+    return comparison
+
+
+def _variant(
+    directory: RunDirectory,
+    workload: Workload,
+    level: str,
+    pack: Literal["auto"] | int,
+    yes: bool,
+    echo: Callable[[str], None],
+) -> dict[str, Any]:
+    sampler = level == "sampler"
+    changed = {
+        "primitive": "sampler" if sampler else "estimator",
+        "level": 0 if sampler else int(level),
+        "pack": pack,
+        "qpu_steps": list(workload.plan.qpu_steps),
+        "budget_seconds": None,
+        "trex": None,
+        "zne": None,
+        "zne_factors": None,
+    }
+    config = HardwareConfig.model_validate({**workload.plan.config, **changed})
+    name = f"{'sampler' if sampler else f'level-{level}'}-pack-{pack}"
+    echo(f"variant {name}")
+    place = VariantDirectory(directory, name)
+    found = infer(place, config, yes=yes, resume=(place.hardware / "plan.json").exists(), echo=echo)
+    plan = read_json(place.hardware / "plan.json")
+    return {
+        "name": f"{'sampler' if sampler else f'level {level}'}, {plan['pack']} at a time",
+        "level": level,
+        "pack": plan["pack"],
+        "n": found["device_against_exact"]["n"],
+        "rms": found["device_against_exact"]["rms"],
+        "bias": found["device_against_exact"]["bias"],
+        "z_rms": found["device_against_exact"]["z"]["rms"],
+        "beyond_2": found["device_against_exact"]["z"]["beyond_2"],
+        "standard_error": found["standard_error"],
+        "image_rms": found["images"]["rms"],
+        "jobs": plan["jobs"],
+        "executions": plan["executions"],
+        "seconds": plan["seconds"],
+    }
+
+
+def _noisy_row(workload: Workload, comparison: dict[str, Any]) -> dict[str, Any] | None:
+    """The noise model without shots: its expectation values, and the images that they lead to."""
+    values = comparison["noisy_against_exact"]
+    if values is None or values["n"] < comparison["device_against_exact"]["n"]:
+        # Too large a circuit to simulate all of it.
+        return None
+    process, copies = workload.process, workload.plan.pack
+    state: ReverseState = process.run(
+        process.start(),
+        lambda _, angles: noisy_values(workload, angles, np.arange(len(angles)) % copies),
+        workload.plan.qpu_steps,
+    )
+    difference = np.clip(state.images, -1, 1) - np.clip(process.simulate().images, -1, 1)
+    return {
+        "name": "noisy simulation",
+        "level": None,
+        "pack": copies,
+        "n": values["n"],
+        "rms": values["rms"],
+        "bias": values["bias"],
+        "z_rms": None,
+        "beyond_2": None,
+        "standard_error": 0.0,
+        "image_rms": float(np.sqrt(np.mean((difference / 2) ** 2))),
+        "jobs": 0,
+        "executions": 0,
+        "seconds": 0.0,
+    }

@@ -1,0 +1,70 @@
+"""One run at several levels and packings."""
+
+import numpy as np
+import pytest
+from hardware_runs import MakeRun
+
+import hardware
+from hardware import evaluator
+from hardware.errors import HardwareError
+from hardware.inference import compare_run
+from hardware.variants import compare_variants
+from qhybrid.config import HardwareConfig
+from qhybrid.rundir import RunDirectory, read_json
+
+OPTIONS = HardwareConfig(backend="fake_torino", images=4, steps=3, qpu_steps=[1, 2], shots=512, pack=1)
+
+
+def test_levels_and_packings_stand_in_one_table(make_run: MakeRun) -> None:
+    run = make_run(layers=2)
+    hardware.infer(run, OPTIONS)
+    images = (run.hardware / "images.npz").read_bytes()
+    found = compare_variants(run, ["0", "2", "sampler"], [1])
+    both = compare_variants(run, ["0"], [1, 2])
+
+    rows = {row["name"]: row for row in found["variants"]}
+    names = ["noisy simulation", *(f"{name}, 1 at a time" for name in ("level 0", "level 2", "sampler"))]
+    assert list(rows) == names
+    executions = [rows[name]["executions"] for name in names]
+    assert executions[:2] == [0, 2 * 4 * 512]
+    assert executions[2] > 3 * executions[1]
+    assert executions[3] == 2 * (4 + 2) * 512
+    for row in rows.values():
+        assert 0 < row["rms"] < 0.5
+        assert 0 < row["image_rms"] < 0.5
+        assert abs(row["bias"]) <= row["rms"]
+
+    assert [row["pack"] for row in both["variants"]] == [1, 1, 2]
+    assert both["variants"][2]["executions"] == both["variants"][1]["executions"] / 2
+    # The same numbers again, from the same results.
+    assert both["variants"][1] == rows["level 0, 1 at a time"]
+    # Level 0 is the run itself once more: its own job, its own noise of the same seed.
+    assert rows["level 0, 1 at a time"]["rms"] == found["device_against_exact"]["rms"]
+
+    assert (run.hardware / "images.npz").read_bytes() == images
+    assert (run.hardware / "variants.png").read_bytes().startswith(b"\x89PNG")
+    assert read_json(run.hardware / "comparison.json") == both
+
+
+def test_variants_that_are_there_are_not_run_again(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    hardware.infer(run, OPTIONS)
+    first = compare_variants(run, ["1"])
+    monkeypatch.setattr(evaluator, "submit", None)
+    assert compare_variants(run, ["1"]) == first
+
+
+def test_what_cannot_be_compared_is_said(run: RunDirectory) -> None:
+    with pytest.raises(HardwareError, match="no finished run to vary"):
+        compare_variants(run, ["0"])
+    with pytest.raises(HardwareError, match="level `3` is unknown: choose of 0, 1, 2, sampler"):
+        compare_variants(run, ["0", "3"])
+
+
+def test_the_noise_model_of_the_day_is_kept(run: RunDirectory) -> None:
+    hardware.infer(run, OPTIONS)
+    stored = read_json(run.hardware / "noise_model.json")
+    assert stored["calibrated"] == read_json(run.hardware / "plan.json")["calibrated"]
+    assert len(stored["qubits"]) == 3
+    assert {tuple(error["gate_qubits"][0]) for error in stored["noise_model"]["errors"]} >= {(0,), (1,), (2,), (0, 1)}
+    assert compare_run(run)["device_against_exact"]["n"] == 2 * 4 * 3
+    assert np.isfinite(compare_run(run)["standard_error"])
