@@ -1,4 +1,4 @@
-"""The `qhybrid noise` commands: make, certify and show noise banks, and show a tailored schedule."""
+"""The `qhybrid noise` commands: make, certify and show banks, show a schedule, compare noisy circuits."""
 
 from __future__ import annotations
 
@@ -73,6 +73,24 @@ def show(
     else:
         _show_bank(path, target)
     typer.echo(f"figure: {target}")
+
+
+@app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory with a trained circuit.")],
+    device: Annotated[str, typer.Option(help="Device snapshot whose noise the circuit gets.")],
+    shots: Annotated[int, typer.Option(help="Shots per expectation value.", min=1)] = 1024,
+    images: Annotated[int | None, typer.Option(help="Images in each way.", min=10)] = None,
+) -> None:
+    """Sample a checkpoint exactly, with shots, and under a device's noise: the same seeds, judged side by side."""
+    from qhybrid.noise_comparison import compare_circuits
+    from qhybrid.rundir import RunDirectory
+
+    result = compare_circuits(RunDirectory.open(run), device, shots, images)
+    for name, row in result["ways"].items():
+        low, high = row["interval"]
+        difference = f"pixels differ by {row['pixel_difference']:.2f} of 255 from the exact images"
+        typer.echo(f"{name}: KID {row['kid']:.4f} ({low:.4f} to {high:.4f}), {difference}")
 
 
 def _show_bank(path: Path, target: Path) -> None:

@@ -146,3 +146,26 @@ def test_a_run_is_entered_into_its_banks_record_once(tmp_path, command):
     meta = json.loads((out / "checkpoints" / "step-4" / "meta.json").read_text())
     assert meta["config"]["diffusion"]["noise"]["bank"] == str(bank)
     assert meta["config"]["diffusion"]["noise"]["reuse"] == 1
+
+
+def test_one_checkpoint_is_compared_exactly_with_shots_and_under_noise(tmp_path, command):
+    path, out = tmp_path / "config.yaml", tmp_path / "run"
+    training = TINY["training"] | {"steps": 30, "learning_rate": 1e-2, "warmup_steps": 0, "ema_decay": 0.5}
+    sampling = {"images": 30, "steps": 3}
+    evaluation = {"kid_subsets": 3, "kid_subset_size": 20}
+    sections = {"training": training, "sampling": sampling, "evaluation": evaluation}
+    path.write_text(yaml.safe_dump(TINY | sections))
+    assert command("train", path, "--out", out)[0] == 0
+    code, said, err = command("noise", "compare", out, "--device", "fake_manila", "--shots", 4)
+    assert code == 0, err
+    assert "exact: KID" in said
+    result = json.loads((out / "noise" / "comparison.json").read_text())
+    ways = result["ways"]
+    assert ways["exact"]["pixel_difference"] == 0
+    assert 0 < ways["device"]["pixel_difference"] < ways["device_and_shots"]["pixel_difference"]
+    with np.load(out / "noise" / "images.npz") as file:
+        assert set(file) == {"seeds", *ways}
+        assert file["shots"].shape == (30, 8, 8)
+    code, _, err = command("noise", "compare", out, "--device", "fake_nowhere")
+    assert code == 2
+    assert "fake_nowhere" in err
