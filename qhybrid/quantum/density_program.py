@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.quantum.angles import Angle
-from qhybrid.quantum.channels import Channel, NoisyOp, monomial
+from qhybrid.quantum.channels import Channel, NoisyOp
+from qhybrid.quantum.density_tables import Table, as_table, rotation_pairs, string_index
 from qhybrid.quantum.heisenberg import Observables, Pauli, pauli_of
 from qhybrid.quantum.lowering import Rotation
 
@@ -92,19 +93,6 @@ def assemble_density(
     return builder.finish(observables, real)
 
 
-def string_index(pauli: Pauli, num_qubits: int) -> int:
-    """Where the coefficient of a Pauli string stands."""
-    x, z = pauli
-    return sum(((x >> q & 1) | (z >> q & 1) << 1) << 2 * q for q in range(num_qubits))
-
-
-@dataclass(frozen=True)
-class _Table:
-    source: Ints
-    factor: NDArray[np.float64]
-    qubits: frozenset[int]
-
-
 @dataclass
 class _Builder:
     place: dict[int, int]
@@ -113,8 +101,8 @@ class _Builder:
     blocks: list[list[tuple[int, int]]] = field(default_factory=list)
     constants: list[NDArray[np.float64]] = field(default_factory=list)
     pending: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    waiting: _Table | None = None
-    tables: list[_Table] = field(default_factory=list)
+    waiting: Table | None = None
+    tables: list[Table] = field(default_factory=list)
     pairs: dict[Pauli, NDArray[np.int32]] = field(default_factory=dict)
     sparse: list[NDArray[np.float64]] = field(default_factory=list)
     sparse_qubits: list[int] = field(default_factory=list)
@@ -135,10 +123,10 @@ class _Builder:
             self._flush_table(qubits)
             generator = pauli_of(Rotation(qubits, op.pauli, op.angle))
             if generator not in self.pairs:
-                self.pairs[generator] = _pairs(generator, len(self.place))
+                self.pairs[generator] = rotation_pairs(generator, len(self.place))
             self._emit(qubits, ROTATE, self._angle(op.angle), list(self.pairs).index(generator))
             return
-        step = _as_table(Channel(qubits, op.matrix), len(self.place))
+        step = as_table(Channel(qubits, op.matrix), len(self.place))
         if step is None:
             self._flush_table(qubits)
             self._emit(qubits, SPARSE, self._matrix(op.matrix), len(qubits), len(self.sparse_qubits))
@@ -147,7 +135,7 @@ class _Builder:
             self.waiting = step
         else:
             before = self.waiting
-            self.waiting = _Table(
+            self.waiting = Table(
                 before.source[step.source], step.factor * before.factor[step.source], before.qubits | step.qubits
             )
 
@@ -250,39 +238,3 @@ class _Builder:
     def _emit(self, qubits: Sequence[int] | frozenset[int], *op: int) -> None:
         self.untouched.difference_update(qubits)
         self.ops.append(op)
-
-
-def _as_table(channel: Channel, num_qubits: int) -> _Table | None:
-    found = monomial(channel.matrix)
-    if found is None:
-        return None
-    column, factor = found
-    codes = np.arange(4**num_qubits, dtype=np.int64)
-    local = sum((codes >> 2 * q & 3) << 2 * k for k, q in enumerate(channel.qubits))
-    source = codes & ~sum(3 << 2 * q for q in channel.qubits)
-    for k, q in enumerate(channel.qubits):
-        source |= (column[local] >> 2 * k & 3) << 2 * q
-    return _Table(source, factor[local], frozenset(channel.qubits))
-
-
-def _pairs(generator: Pauli, num_qubits: int) -> NDArray[np.int32]:
-    """Pairs (Q, R) of strings with R = i P Q for the generator P, which are those that it does not commute with.
-
-    The rotation turns r_Q into c r_Q + s r_R and r_R into c r_R - s r_Q.
-    """
-    codes = np.arange(4**num_qubits, dtype=np.int64)
-    x = sum((codes >> 2 * q & 1) << q for q in range(num_qubits))
-    z = sum((codes >> 2 * q + 1 & 1) << q for q in range(num_qubits))
-    px, pz = generator
-    anticommutes = (np.bitwise_count(x & pz) + np.bitwise_count(z & px)) % 2 == 1
-    partner = codes ^ string_index(generator, num_qubits)
-    # A string is i^|x & z| X^x Z^z, so i P Q = i^power R with R the string at (x ^ px, z ^ pz).
-    power = (
-        1
-        + (px & pz).bit_count()
-        + np.bitwise_count(x & z).astype(np.int64)
-        - np.bitwise_count((x ^ px) & (z ^ pz)).astype(np.int64)
-        + 2 * np.bitwise_count(pz & x).astype(np.int64)
-    ) % 4
-    first = anticommutes & (power == 0)
-    return np.stack([codes[first], partner[first]], axis=1).astype(np.int32)

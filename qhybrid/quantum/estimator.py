@@ -20,21 +20,14 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Features
 from qhybrid.quantum.compiled import CompiledCircuit
 from qhybrid.quantum.density import DensityCircuit
+from qhybrid.quantum.distributions import Distribution, ExactDistribution, NoisyDistribution, settings_of
 from qhybrid.quantum.heisenberg import Pauli, collect, pauli_terms
 from qhybrid.quantum.lowering import lower
 from qhybrid.quantum.measurement import Measurement
 from qhybrid.quantum.native import laid_out, on_device, place
 from qhybrid.quantum.noise_model import GateNoise, noisy_ops
 from qhybrid.quantum.readout import readout_factors
-from qhybrid.quantum.sampling import (
-    AngleMap,
-    Distribution,
-    ExactDistribution,
-    Gradient,
-    NoisyDistribution,
-    SampledCircuit,
-    settings_of,
-)
+from qhybrid.quantum.sampling import AngleMap, Gradient, SampledCircuit
 from qhybrid.quantum.spec import circuit_fingerprint
 
 _CACHE_SIZE = 32
