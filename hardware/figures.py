@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from qiskit.providers import BackendV2
 
@@ -58,8 +59,9 @@ def layout_axes(axes: Axes, backend: BackendV2, layouts: Sequence[Sequence[int]]
 
 
 def _colour(copy: int) -> Any:
-    # The first copy, the best one, keeps the accent colour.
-    return _ORANGE if copy == 0 else colormaps["tab20"].colors[(2 * (copy - 1)) % 20]  # type: ignore[attr-defined]
+    # The first copy, the best one, keeps the accent colour, and no other comes near it.
+    others = [colormaps["tab20"](index) for index in range(0, 20, 2) if index != 2]
+    return _ORANGE if copy == 0 else others[(copy - 1) % len(others)]
 
 
 def draw_comparison(
@@ -104,10 +106,11 @@ def draw_variants(variants: Sequence[dict[str, Any]], backend: str, path: Path) 
         strict=True,
     ):
         bars = axes.barh(names, [row[key] for row in variants], color=_BLUE)
-        axes.bar_label(bars, fmt="{:,.0f}" if key == "executions" else "{:.3f}", padding=2, fontsize=8)
+        axes.bar_label(bars, fmt="{:,.0f}" if key == "executions" else "{:.2g}", padding=2, fontsize=8)
         axes.margins(x=0.25)
         axes.set_xlabel(label, fontsize=9)
         axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     # What is systematic in the error, beside its size.
     panels[0].scatter([abs(row["bias"]) for row in variants], names, color=_ORANGE, zorder=3, label="|bias|")
     panels[0].legend(fontsize=8)

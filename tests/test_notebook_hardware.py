@@ -1,0 +1,74 @@
+"""The notebook on the way to a device runs from start to end, and what is committed was executed."""
+
+import json
+import os
+import re
+import shutil
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NAME = "04_to_hardware.ipynb"
+PICTURES = 3
+PROBE = """
+print(json.dumps({
+    "chosen": placed.report["method"], "success": placed.report["estimated_success"], "copies": len(eight.layouts),
+    "executions": bill.executions, "names": [row["name"] for row in comparison["variants"]],
+    "rms": [row["rms"] for row in comparison["variants"]], "same": bool(np.array_equal(before, after)),
+}))
+"""
+
+
+def outputs(notebook, kind):
+    return [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.output_type == kind]
+
+
+def pictures(notebook):
+    shown = outputs(notebook, "display_data") + outputs(notebook, "execute_result")
+    return [out for out in shown if "image/png" in out.data]
+
+
+@pytest.fixture(scope="module")
+def facts(root, tmp_path_factory):
+    """Numbers of the executed notebook."""
+    folder = tmp_path_factory.mktemp("notebook")
+    shutil.copy(root / "notebooks" / NAME, folder)
+    notebook = nbformat.read(folder / NAME, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("import json\n" + PROBE))
+    paths = [str(root), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "QHYBRID_CACHE": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=400, kernel_name="python3", resources=resources).execute(env=environment)
+    assert len(pictures(notebook)) == PICTURES
+    return json.loads(notebook.cells[-1].outputs[0].text)
+
+
+def test_notebook_goes_the_whole_way(facts):
+    assert facts["chosen"].startswith("embedding")
+    assert facts["success"] > 0.91
+    assert facts["copies"] == 8
+    assert facts["executions"] == 2 * 2 * 512
+    assert facts["same"]
+
+
+def test_notebook_compares_every_level(facts):
+    levels = [name.split(",")[0] for name in facts["names"]]
+    assert levels == ["noisy simulation", "level 0", "level 1", "level 2", "sampler"]
+    # The text says that with these shots extrapolation scatters more than it corrects.
+    rms = dict(zip(levels, facts["rms"], strict=True))
+    assert rms["level 2"] > rms["level 0"]
+    assert max(facts["rms"]) < 0.2
+
+
+def test_committed_hardware_notebook_is_executed_and_fit_to_read(root):
+    text = (root / "notebooks" / NAME).read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert len(pictures(notebook)) == PICTURES
+    assert outputs(notebook, "error") == []
+    assert [out for out in outputs(notebook, "stream") if out.name == "stderr"] == []
+    assert len(text) < 300_000
+    assert not re.search(r"/(tmp|home|root|work|Users|usr)/", text)
