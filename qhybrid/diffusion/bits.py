@@ -105,7 +105,7 @@ class BitLaw:
     """The law of a normal number made of k bits: inverse normal distribution of (j + 1/2) / 2^k, j uniform.
 
     What the resolution costs is in the tails: nothing lies beyond `largest` (a true normal number does with probability
-    `missing_mass`; k = 16: 4.33, or 1.5e-5, one pixel in 85 images of 28 x 28; k = 8: 2.95 and 0.3 %), and the kurtosis
+    `missing_mass`; k = 16: 4.32, or 1.5e-5, one pixel in 84 images of 28 x 28; k = 8: 2.89 and 0.4 %), and the kurtosis
     falls short of 3 (`kurtosis`). Numbers are scaled to variance 1 exactly.
 
     Attributes:

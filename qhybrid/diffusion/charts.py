@@ -112,4 +112,6 @@ def lagged(values: NDArray[np.float64], unit: int) -> tuple[NDArray[np.float64],
     """Autocorrelation to lag 64, over each pixel of a patch and averaged, and two of its standard errors."""
     columns = values.reshape(-1, unit).T
     rows = np.stack([autocorrelation(column) for column in columns])
-    return rows.mean(axis=0), 2 / np.sqrt(values.size / unit)
+    # Correlated pixels have correlated autocorrelations: the variance of their mean is that of 1 / E times this.
+    shared = np.sum(np.corrcoef(columns) ** 2) / unit**2
+    return rows.mean(axis=0), float(2 * np.sqrt(shared / columns.shape[1]))
