@@ -6,6 +6,7 @@ environment (`QISKIT_IBM_TOKEN`, ...); a token is never an argument, and never p
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from qiskit.providers import BackendV2
 
 from hardware.errors import BackendError
+from hardware.faults import client_errors, one_line
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.calibration import SavedBackend
 from qhybrid.quantum.devices import snapshot, snapshot_names
@@ -22,6 +24,8 @@ from qhybrid.quantum.devices import snapshot, snapshot_names
 IDEAL = "aer"
 _SNAPSHOT_PREFIX = "fake_"
 _DEFAULT_REP_DELAY = 250e-6
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0
 _SAVE_ACCOUNT = "QiskitRuntimeService.save_account(token=..., instance=...) in Python, or QISKIT_IBM_TOKEN"
 
 
@@ -78,12 +82,19 @@ def rep_delay(backend: BackendV2) -> float:
     return float(getattr(backend, "default_rep_delay", None) or _DEFAULT_REP_DELAY)
 
 
-def calibration_date(backend: BackendV2) -> str | None:
-    """When the device was calibrated, ISO 8601; `None` for a simulator."""
+def calibration_date(backend: BackendV2, *, refresh: bool = False) -> str | None:
+    """When the device was calibrated, ISO 8601; `None` for a simulator.
+
+    Args:
+        backend: The device.
+        refresh: Ask the service instead of what was read when the backend was opened.
+    """
     if isinstance(backend, SavedBackend):
         return backend.calibrated
     properties = getattr(backend, "properties", None)
-    known = properties() if properties is not None else None
+    if properties is None:
+        return None
+    known = properties(refresh=True) if refresh else properties()
     date = getattr(known, "last_update_date", None)
     return date.isoformat() if isinstance(date, datetime) else None
 
@@ -100,6 +111,8 @@ class BackendRow:
         readout_error: Median over the qubits; `None` where unknown.
         calibrated: ISO 8601 date.
         queue: Pending jobs; `None` for a local backend.
+        plan: The account's plan for it, `open` or another; `None` for a local backend.
+        seconds_left: Device time that the plan has left; `None` where there is no limit, and for a local backend.
     """
 
     name: str
@@ -109,6 +122,8 @@ class BackendRow:
     readout_error: float | None
     calibrated: str | None
     queue: int | None
+    plan: str | None = None
+    seconds_left: float | None = None
 
 
 def describe_backend(name: str, backend: BackendV2) -> BackendRow:
@@ -124,7 +139,29 @@ def describe_backend(name: str, backend: BackendV2) -> BackendRow:
         readout_error=_median_error(target, ["measure"]),
         calibrated=calibration_date(backend),
         queue=None if is_local(backend) else int(backend.status().pending_jobs),
+        plan=account_plan(backend),
+        seconds_left=seconds_left(backend),
     )
+
+
+def account_plan(backend: BackendV2) -> str | None:
+    """The plan under which the account uses a device, in lower case: `open`, ...; `None` for a local backend."""
+    if is_local(backend):
+        return None
+    plans = {item.get("crn"): str(item.get("plan", "")) for item in backend.service.instances()}
+    return plans.get(backend._instance, "").lower() or None
+
+
+def seconds_left(backend: BackendV2) -> float | None:
+    """Device time left of the account's plan for a device; `None` for a local backend or without a limit."""
+    if is_local(backend):
+        return None
+    # `service.usage()` is that of the active instance, which need not be this device's.
+    usage = backend.service._get_api_client(backend._instance).cloud_usage()
+    limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
+    if usage.get("usage_limit_reached"):
+        return 0.0
+    return max(0.0, float(limit) - float(usage.get("usage_consumed_seconds", 0))) if limit else None
 
 
 def local_names() -> list[str]:
@@ -141,8 +178,8 @@ def ibm_backends() -> list[BackendV2]:
     service = _service("IBM devices")
     try:
         found: list[BackendV2] = service.backends()
-    except _service_errors() as error:
-        raise BackendError(f"the account's devices cannot be listed: {_one_line(error)}") from None
+    except client_errors() as error:
+        raise BackendError(f"the account's devices cannot be listed: {one_line(error)}") from None
     return found
 
 
@@ -171,41 +208,27 @@ def _open_ibm_backend(name: str, fractional_gates: bool) -> BackendV2:
             f"unknown backend `{name}`: the account does not offer it (see `qhybrid hardware backends`); "
             f"local copies are called `{_SNAPSHOT_PREFIX}...`"
         ) from None
-    except _service_errors() as error:
-        raise BackendError(f"backend `{name}` cannot be opened: {_one_line(error)}") from None
+    except client_errors() as error:
+        raise BackendError(f"backend `{name}` cannot be opened: {one_line(error)}") from None
 
 
 def _service(wanted: str) -> Any:
     from qiskit_ibm_runtime import QiskitRuntimeService
     from qiskit_ibm_runtime.accounts import AccountNotFoundError
 
+    if not os.environ.get("QISKIT_IBM_RUNTIME_LOG_LEVEL"):
+        # It warns of every instance that it uses, on stderr, where a command has one line to say what is wrong.
+        logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
     try:
-        return QiskitRuntimeService()
+        service = QiskitRuntimeService()
+        for client in service._get_api_clients().values():
+            # The client waits for ever for an answer that does not come.
+            client._session._timeout = (_CONNECT_SECONDS, _READ_SECONDS)
+        return service
     except AccountNotFoundError:
         raise BackendError(
             f"{wanted}: no IBM Quantum account is saved; save one once with {_SAVE_ACCOUNT} in the environment, "
             f"or choose a local backend: {IDEAL}, {_SNAPSHOT_PREFIX}manila, {_SNAPSHOT_PREFIX}torino, ..."
         ) from None
-    except _service_errors() as error:
-        raise BackendError(f"{wanted}: the IBM Quantum account cannot be used: {_one_line(error)}") from None
-
-
-def _service_errors() -> tuple[type[Exception], ...]:
-    """What the client raises when the account, the service or the network is at fault."""
-    import requests
-    from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
-    from qiskit.exceptions import QiskitError
-
-    return (QiskitError, ApiException, requests.RequestException, ValueError, OSError)
-
-
-def _one_line(error: Exception) -> str:
-    """The client's message on one line, without the account's tokens."""
-    from qiskit_ibm_runtime import QiskitRuntimeService
-
-    text = " ".join(str(error).split())
-    secrets = [os.environ.get("QISKIT_IBM_TOKEN", "")]
-    secrets += [str(account.get("token", "")) for account in QiskitRuntimeService.saved_accounts().values()]
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
-    return text
+    except client_errors() as error:
+        raise BackendError(f"{wanted}: the IBM Quantum account cannot be used: {one_line(error)}") from None

@@ -150,7 +150,7 @@ def submit(
     from hardware.inference import submit as send
 
     options = _given(backend, images, steps, qpu_steps, mode, level, shots, pack, primitive, budget_seconds, seed)
-    _report(send(run, _config(run, planned=True, **options), yes=yes), as_json)
+    _report(send(run, _config(run, planned=True, **options), yes=yes, echo=_ignore if as_json else _say), as_json)
 
 
 @app.command()
@@ -170,7 +170,7 @@ def fetch(run: RunArgument, as_json: JsonOption = False) -> None:
     """Take the results that are there and go on up to the next step that needs the device; nothing is sent."""
     from hardware.inference import fetch as take
 
-    _report(take(run), as_json)
+    _report(take(run, echo=_ignore if as_json else _say), as_json)
 
 
 @app.command()
@@ -189,6 +189,9 @@ def infer(
     seed: SeedOption = None,
     yes: YesOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    wait_seconds: Annotated[
+        float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on [default: never].")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan, submit and fetch in one: images with the circuit on the device, compared with exact simulation."""
@@ -196,7 +199,9 @@ def infer(
 
     options = _given(backend, images, steps, qpu_steps, mode, level, shots, pack, primitive, budget_seconds, seed)
     config = _config(run, planned=resume, **options)
-    comparison = run_all(run, config, yes=yes, resume=resume, echo=_ignore if as_json else _say)
+    comparison = run_all(
+        run, config, yes=yes, resume=resume, wait_seconds=wait_seconds, echo=_ignore if as_json else _say
+    )
     _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
 
 

@@ -19,5 +19,9 @@ class JobError(HardwareError):
     """A job that failed, was cancelled, or whose result is not what was asked for."""
 
 
+class ResultError(JobError):
+    """A job that is done, but whose result is damaged, cut short or not the one asked for."""
+
+
 class JobPendingError(JobError):
     """A job that was sent and has no result yet: come back later with `fetch`."""

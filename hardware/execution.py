@@ -6,8 +6,6 @@ known before anything is sent, and a result can be held against them. Runtime ac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.primitives.primitive_job import PrimitiveJob
 from qiskit.providers import BackendV2
-from qiskit_ibm_runtime import Batch, RuntimeJobV2, Session
+from qiskit_ibm_runtime import RuntimeJobV2
 from qiskit_ibm_runtime.decoders.executor.decoder import ExecutorResultDecoder
 from qiskit_ibm_runtime.decoders.executor_estimator.decoder import ClientSideEstimatorDecoder
 from qiskit_ibm_runtime.decoders.executor_sampler.decoder import ClientSideSamplerResultDecoder
@@ -26,8 +24,9 @@ from qiskit_ibm_runtime.executor_sampler.prepare import prepare as prepare_sampl
 from qiskit_ibm_runtime.options_models.sampler import SamplerOptions
 from samplomatic.exceptions import SamplexConstructionError  # type: ignore[import-untyped]
 
-from hardware.backends import is_local, rep_delay
-from hardware.errors import HardwareError, JobError
+from hardware.backends import rep_delay
+from hardware.errors import HardwareError, ResultError
+from hardware.faults import one_line
 from hardware.options import MitigatedSamplerOptions, estimator_options
 from hardware.patches import PatchJobs, interleave, shares
 from hardware.program import Program
@@ -40,12 +39,7 @@ __all__ = [
     "Prepared",
     "collect",
     "estimator_options",
-    "execution_mode",
-    "find_job",
-    "job_status",
     "prepared",
-    "require_mode",
-    "retrieve_job",
     "submit",
 ]
 
@@ -121,22 +115,6 @@ def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Pre
     )
 
 
-@contextmanager
-def execution_mode(backend: BackendV2, mode: Mode) -> Iterator[Any]:
-    """What to pass to `submit`; a batch or session is closed however the block is left, Ctrl-C included.
-
-    Local simulation knows jobs only. Where one session of the device is open, all jobs of the block run in it.
-    """
-    if mode == "job" or is_local(backend):
-        yield backend
-        return
-    opened = (Session if mode == "session" else Batch)(backend=backend)
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
 def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: Any) -> Any:
     """Send one job: all observables against all angles; options of the Estimator or of the Sampler decide for one.
 
@@ -145,11 +123,8 @@ def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: An
     Returns:
         The job, not waited for.
 
-    Raises:
-        JobError: The service refuses it.
+    Whatever the client raises is for `dispatch` to judge.
     """
-    from qiskit_ibm_runtime.exceptions import IBMError
-
     if program.parts:
         jobs = []
         for number, (part, mine) in enumerate(shares(program, angles)):
@@ -159,51 +134,22 @@ def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: An
                 own.simulator.seed_simulator += number
             jobs.append(submit(part, mine, own, part.backend))
         return PatchJobs(tuple(jobs))
-    try:
-        if isinstance(options, SamplerOptions):
-            return Sampler(mode=mode, options=options).run(_pubs(program, angles, options))
-        return Estimator(mode=mode, options=options).run(_pubs(program, angles, options))
-    except IBMError as error:
-        raise JobError(f"`{program.backend.name}` does not accept the job: {' '.join(str(error).split())}") from None
-
-
-def find_job(backend: BackendV2, tags: Sequence[str]) -> Any | None:
-    """The first job of the account on this device that carries all the tags, or `None`; `None` for a local device."""
-    if is_local(backend):
-        return None
-    found = backend.service.jobs(limit=None, backend_name=backend.name, job_tags=list(tags), descending=False)
-    return found[0] if found else None
-
-
-def retrieve_job(backend: BackendV2, job_id: str) -> Any | None:
-    """A job sent earlier, perhaps by another process; `None` if it was a local one, which ended with its process."""
-    from qiskit_ibm_runtime.exceptions import IBMError
-
-    if is_local(backend):
-        return None
-    try:
-        return backend.service.job(job_id)
-    except IBMError as error:
-        raise JobError(f"job {job_id} on `{backend.name}`: {' '.join(str(error).split())}") from None
-
-
-def job_status(job: Any) -> str:
-    """`QUEUED`, `RUNNING`, `DONE`, `ERROR` or `CANCELLED`."""
-    status = job.status()
-    return str(getattr(status, "name", status))
+    if isinstance(options, SamplerOptions):
+        return Sampler(mode=mode, options=options).run(_pubs(program, angles, options))
+    return Estimator(mode=mode, options=options).run(_pubs(program, angles, options))
 
 
 def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expectations:
-    """Wait for a job and check its result before it counts.
+    """Take the result of a job that is done, and check it before it counts.
 
     Args:
-        job: From `submit`, `find_job` or `retrieve_job`.
+        job: From `submit`, or found again; a local one is waited for.
         expected: From `prepared`, with the same angles and options.
         outputs: n_out.
         samples: B.
 
     Raises:
-        JobError: The job failed or was cancelled; shots are missing; a shape is wrong; a value is not finite.
+        ResultError: It is damaged; shots are missing; a shape is wrong; a value is not finite.
     """
     if isinstance(job, PatchJobs):
         counts = [len(range(number, samples, expected.copies)) for number in range(expected.copies)]
@@ -219,18 +165,18 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
     try:
         measured = [np.asarray(item[register]) for item in raw]
     except (TypeError, KeyError, IndexError):
-        raise JobError(f"job {job.job_id()}: the result holds no measured bits ({type(raw).__name__})") from None
+        raise ResultError(f"job {job.job_id()}: the result holds no measured bits ({type(raw).__name__})") from None
     shapes = tuple(item.shape[:-1] for item in measured)
     if shapes != expected.shapes:
-        raise JobError(f"job {job.job_id()}: measured bits of shape {shapes} instead of {expected.shapes}")
+        raise ResultError(f"job {job.job_id()}: measured bits of shape {shapes} instead of {expected.shapes}")
     values, errors, without_error = _decoded(raw, expected.readout)
     wanted = (-(-samples // expected.copies), expected.copies * outputs)
     for name, array in (("values", values), ("standard errors", errors)):
         if array.shape != wanted:
-            raise JobError(f"job {job.job_id()}: {name} of shape {array.shape} instead of {wanted}")
+            raise ResultError(f"job {job.job_id()}: {name} of shape {array.shape} instead of {wanted}")
     finite = np.isfinite(values) & (np.isfinite(errors) | without_error)
     if not finite.all():
-        raise JobError(f"job {job.job_id()}: {np.count_nonzero(~finite)} values or standard errors are not finite")
+        raise ResultError(f"job {job.job_id()}: {np.count_nonzero(~finite)} values or standard errors are not finite")
     errors = np.where(np.isfinite(errors), errors, np.nan)
     return Expectations(values.reshape(-1, outputs)[:samples], errors.reshape(-1, outputs)[:samples])
 
@@ -265,16 +211,13 @@ def _decoded(raw: Any, readout: Readout | None) -> tuple[NDArray[np.float64], ND
 
 
 def _raw_result(job: Any) -> Any:
-    from qiskit.providers.exceptions import JobError as ProviderJobError
-    from qiskit_ibm_runtime.exceptions import IBMError
-
-    try:
-        if isinstance(job, RuntimeJobV2):
-            return job.result(decoder=[ExecutorResultDecoder])
+    if not isinstance(job, RuntimeJobV2):
         # A local job's own `result` decodes at once; the counts are checked before that.
         return PrimitiveJob.result(job)
-    except (IBMError, ProviderJobError) as error:
-        raise JobError(f"job {job.job_id()}: {' '.join(str(error).split())}") from None
+    try:
+        return job.result(decoder=[ExecutorResultDecoder])
+    except Exception as error:  # noqa: BLE001  (a damaged result raises whatever the decoder trips over)
+        raise ResultError(f"job {job.job_id()}: its result cannot be read ({one_line(error)})") from None
 
 
 def _duration(circuit: Any, backend: BackendV2) -> float:
@@ -285,16 +228,3 @@ def _duration(circuit: Any, backend: BackendV2) -> float:
         return float(circuit.estimate_duration(backend.target, unit="s"))
     except QiskitError:
         return 0.0
-
-
-def require_mode(backend: BackendV2, mode: Mode) -> None:
-    """Refuse a session on an Open plan before it is asked for.
-
-    Raises:
-        HardwareError: The plan has no sessions.
-    """
-    if mode != "session" or is_local(backend):
-        return
-    plans = {item.get("crn"): str(item.get("plan", "")) for item in backend.service.instances()}
-    if plans.get(backend._instance, "").lower() == "open":
-        raise HardwareError(f"`{backend.name}`: an Open plan has no sessions; use --mode job or --mode batch")

@@ -14,16 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hardware.backends import open_backend
 from hardware.compare import compare
+from hardware.dispatch import ServiceJobs
 from hardware.errors import HardwareError, JobPendingError
 from hardware.evaluator import Allowance, DeviceEvaluator, NotSentError
-from hardware.execution import job_status, require_mode, retrieve_job
-from hardware.jobs import JobLog
+from hardware.interruption import interruptible
+from hardware.jobs import PRODUCT_TAG, JobLog, run_id
+from hardware.modes import ExecutionMode, require_mode
 from hardware.planning import Plan
 from hardware.replay import REPLAY, replay
 from hardware.reverse import ReverseState
@@ -33,6 +37,11 @@ from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 
 Echo = Callable[[str], None]
+_STOPPED = "what was finished is kept and jobs that were sent go on; go on with --resume, or with `fetch`"
+
+
+def _silent(line: str) -> None:
+    """No one listens."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,9 @@ def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
     return workload.plan
 
 
-def submit(run: RunDirectory | str | Path, config: HardwareConfig, *, yes: bool = False) -> Advance:
+def submit(
+    run: RunDirectory | str | Path, config: HardwareConfig, *, yes: bool = False, echo: Echo = _silent
+) -> Advance:
     """Send the jobs of the next denoising step that uses the device; nothing is waited for.
 
     A local device computes them at once, since a local job ends with its process.
@@ -76,6 +87,7 @@ def submit(run: RunDirectory | str | Path, config: HardwareConfig, *, yes: bool 
         run: Run directory.
         config: As for `plan`; a run begun with other options is refused.
         yes: Needed to send to a real device.
+        echo: Called with lines about what went wrong and was mended.
 
     Raises:
         HardwareError: As for `plan`; or `yes` is missing.
@@ -84,16 +96,16 @@ def submit(run: RunDirectory | str | Path, config: HardwareConfig, *, yes: bool 
     workload = load_workload(directory, config) or plan_workload(directory, config)
     _require_yes(workload, yes)
     save_plan(workload)
-    return _advance(workload, Allowance(new_steps=1, wait=False))
+    return _advance(workload, Allowance(new_steps=1, wait=False), echo)
 
 
-def fetch(run: RunDirectory | str | Path) -> Advance:
+def fetch(run: RunDirectory | str | Path, *, echo: Echo = _silent) -> Advance:
     """Take the results that are there and go on up to the next step that needs the device; nothing is sent.
 
     Raises:
         HardwareError: Nothing was planned in this run directory; a job failed.
     """
-    return _advance(_planned(_open(run)), Allowance(new_steps=0, wait=False))
+    return _advance(_planned(_open(run)), Allowance(new_steps=0, wait=False), echo)
 
 
 def infer(
@@ -102,7 +114,8 @@ def infer(
     *,
     yes: bool = False,
     resume: bool = False,
-    echo: Echo = lambda line: None,
+    wait_seconds: float | None = None,
+    echo: Echo = _silent,
 ) -> dict[str, Any]:
     """Plan, submit and fetch in one: images with the bottleneck on a device, and the comparison with exact simulation.
 
@@ -111,13 +124,15 @@ def infer(
         config: As for `plan`; `backend: replay` evaluates a finished run again, offline.
         yes: Needed to send to a real device.
         resume: Go on with an interrupted run, with the same images as without the interruption.
+        wait_seconds: For one job at most; by default for ever.
         echo: Called with lines that tell what goes on.
 
     Returns:
         Content of comparison.json.
 
     Raises:
-        HardwareError: As for `plan`; or a job failed.
+        HardwareError: As for `plan`; or a job failed, or has not ended in time.
+        Interrupted: SIGINT, SIGTERM or SIGHUP; what was open is closed, what was finished is kept.
     """
     directory = _open(run)
     if config.backend == REPLAY:
@@ -132,7 +147,9 @@ def infer(
     save_plan(workload)
     if not resume:
         workload.state_file.unlink(missing_ok=True)
-    _advance(workload, Allowance(new_steps=None, wait=True))
+    reached = _advance(workload, Allowance(new_steps=None, wait=True, wait_seconds=wait_seconds), echo)
+    if not reached.finished:
+        raise JobPendingError(f"{reached.message}: nothing is lost; go on with --resume, or with `fetch`")
     comparison = compare(workload)
     echo(comparison_line(comparison))
     return comparison
@@ -161,10 +178,7 @@ def status(run: RunDirectory | str | Path) -> dict[str, Any]:
         if row.get("plan") == workload.plan.key and "job" in row:
             known = jobs.setdefault(row["job"], {"job": row["job"], "step": row["step"], "part": row["part"]})
             known["state"] = row["event"]
-    for job_id, known in jobs.items():
-        if known["state"] == "submitted":
-            job = retrieve_job(workload.device.backend, job_id)
-            known["state"] = job_status(job).lower() if job is not None else "ended with its process"
+    _ask_service(workload, log, jobs)
     done = state.step if state is not None else 0
     return {
         "backend": workload.plan.backend,
@@ -172,8 +186,27 @@ def status(run: RunDirectory | str | Path) -> dict[str, Any]:
         "step": done,
         "steps": workload.plan.steps,
         "qpu_steps": list(workload.plan.qpu_steps),
-        "jobs": list(jobs.values()),
+        "jobs": sorted(jobs.values(), key=lambda job: (job["step"], job["part"])),
     }
+
+
+def _ask_service(workload: Workload, log: JobLog, jobs: dict[str, dict[str, Any]]) -> None:
+    """Fill in the state of the jobs that are not finished, and those whose line was lost."""
+    waiting = [known for known in jobs.values() if known["state"] == "submitted"]
+    if workload.local:
+        for known in waiting:
+            known["state"] = "ended with its process"
+        return
+    backend = workload.device.backend
+    again = partial(open_backend, workload.plan.backend)
+    service = ServiceJobs(again, backend, ExecutionMode(backend, "job", log, None, _silent), _silent)
+    for known in waiting:
+        known["state"] = service.status(service.retrieve(known["job"])).lower()
+    for job in service.tagged([PRODUCT_TAG, f"run:{run_id(workload.run)}"]):
+        if job.job_id() not in {row.get("job") for row in log.rows()}:
+            step = next((int(tag[5:]) for tag in job.tags if tag.startswith("step:")), -1)
+            state = f"{service.status(job).lower()}, known by its tags alone"
+            jobs[job.job_id()] = {"job": job.job_id(), "step": step, "part": 0, "state": state}
 
 
 def comparison_line(comparison: dict[str, Any]) -> str:
@@ -211,7 +244,7 @@ def _require_yes(workload: Workload, yes: bool) -> None:
     require_mode(workload.device.backend, workload.plan.mode)
 
 
-def _advance(workload: Workload, allowance: Allowance) -> Advance:
+def _advance(workload: Workload, allowance: Allowance, echo: Echo) -> Advance:
     """Run the reverse process as far as the allowance goes."""
     plan, process = workload.plan, workload.process
     latest = ReverseState.load(workload.state_file, plan.key) or process.start()
@@ -223,9 +256,9 @@ def _advance(workload: Workload, allowance: Allowance) -> Advance:
         latest = state
         state.save(workload.state_file, plan.key)
 
-    evaluator = DeviceEvaluator(workload.run, plan, workload.device, workload.executed, allowance)
+    evaluator = DeviceEvaluator(workload.run, plan, workload.device, workload.executed, allowance, echo)
     message = ""
-    with evaluator, progress("hardware", plan.steps, done=latest.step) as bar:
+    with interruptible(_STOPPED), evaluator, progress("hardware", plan.steps, done=latest.step) as bar:
         try:
             process.run(latest, evaluator, plan.qpu_steps, save)
         except (JobPendingError, NotSentError) as stop:

@@ -5,8 +5,11 @@ So a job that was sent is found again, by its line or, if the last write was los
 sent twice; a result that was stored is used again. Lines are only ever added:
 
     {"event": "submitted", "job": id, "content": hash, "plan": key, "step": 3, "part": 0, "tags": [...], ...}
-    {"event": "done" | "failed", "job": id, "content": hash, ...}
-    {"event": "reused", "content": hash, ...}      a stored result took the place of a job
+    {"event": "done" | "failed", "job": id, "content": hash, "charged": seconds, ...}
+    {"event": "refused", "job": id, "content": hash, "reason": ...}     its result was wrong; it is fetched once more
+    {"event": "twin", "job": id, "content": hash, ...}      the client sent it twice; this one was cancelled
+    {"event": "reused", "content": hash, ...}               a stored result took the place of a job
+    {"event": "opened" | "closed", "session": id, ...}      a batch or session
 """
 
 from __future__ import annotations
@@ -111,9 +114,36 @@ class JobLog:
         """Id of the job with this content that was sent and neither done nor failed since."""
         latest = None
         for row in self.rows():
-            if row.get("content") == content:
+            if row.get("content") == content and row["event"] in ("submitted", "done", "failed"):
                 latest = row["job"] if row["event"] == "submitted" else None
         return latest
+
+    def given_up(self, content: str) -> set[str]:
+        """Ids of the jobs with this content that came to nothing or were cancelled as twins."""
+        return {
+            row["job"] for row in self.rows() if row.get("content") == content and row["event"] in ("failed", "twin")
+        }
+
+    def was_refused(self, job_id: str) -> bool:
+        """Whether a job's result has been found wrong before."""
+        return any(row["event"] == "refused" and row["job"] == job_id for row in self.rows())
+
+    def calibration(self, plan: str) -> str | None:
+        """Calibration of the device when the last job of a plan was sent."""
+        known = [row.get("calibrated") for row in self.rows() if row["event"] == "submitted" and row["plan"] == plan]
+        return known[-1] if known else None
+
+    def seconds(self, plan: str) -> dict[str, float]:
+        """Device time of each job of a plan, those that failed included: as charged, else as planned."""
+        found: dict[str, float] = {}
+        for row in self.rows():
+            if row.get("plan") != plan or "job" not in row:
+                continue
+            if row["event"] == "submitted":
+                found[row["job"]] = row["seconds"]
+            elif row.get("charged") is not None:
+                found[row["job"]] = row["charged"]
+        return found
 
     def results(self, plan: str) -> list[dict[str, Any]]:
         """The last `done` or `reused` line of each step and part of a plan, in their order."""

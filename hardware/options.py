@@ -42,7 +42,7 @@ def estimator_options(
         level: Resilience level 0, 1 or 2.
         shots: Per parameter set (and per noise factor at level 2).
         seed: For a local simulation only; devices draw their own randomness.
-        tags: Found again with `execution.find_job`.
+        tags: By which the service finds it again.
         max_seconds: The service ends the job after that much device time.
     """
     options = EstimatorOptions(resilience_level=level, default_shots=shots)
@@ -57,7 +57,7 @@ def job_options(
     Args:
         config: Primitive, level, shots, mitigation.
         seed: As for `estimator_options`, like all others.
-        tags: Found again with `execution.find_job`.
+        tags: By which the service finds it again.
         max_seconds: The service ends the job after that much device time.
     """
     if config.primitive == "sampler":

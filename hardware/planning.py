@@ -15,9 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from qiskit.providers import BackendV2
 
-from hardware.backends import device_name, is_local
+from hardware.backends import device_name
 from hardware.errors import BudgetError, HardwareError
 from hardware.execution import Mode, Prepared, prepared
 from hardware.options import job_options
@@ -147,6 +146,7 @@ def make_plan(
     sensitivity: Callable[[], Sequence[float]],
     identity: str,
     unet_seconds: float = 0.0,
+    sessions: bool = False,
     patches: Sequence[dict[str, Any]] = (),
     calibrated: str | None = None,
     remaining_seconds: float | None = None,
@@ -159,6 +159,7 @@ def make_plan(
         sensitivity: Called if `qpu_steps` is `auto`: one number per denoising step.
         identity: Content hash of model, circuit and layout.
         unet_seconds: Time of the classical network per step; counts in a session.
+        sessions: Whether the account's plan has sessions.
         patches: Lines of the copies of the circuit.
         calibrated: Date of the calibration.
         remaining_seconds: What is left of the account's quota.
@@ -168,7 +169,8 @@ def make_plan(
         HardwareError: `qpu_steps` names a step that does not exist, or a job cannot be split far enough.
     """
     cost = step_cost(program, config)
-    mode = resolve_mode(config.mode, cost.jobs)
+    single = config.steps == 1 or (isinstance(config.qpu_steps, list) and len(set(config.qpu_steps)) == 1)
+    mode = resolve_mode(config.mode, cost.jobs, dependent=not single, sessions=sessions)
     seconds_per_step = cost.seconds + (unet_seconds if mode == "session" else 0.0)
     measured = tuple(float(value) for value in sensitivity()) if config.qpu_steps == "auto" else None
     chosen = choose_steps(config, seconds_per_step, measured, str(program.backend.name))
@@ -278,14 +280,22 @@ def part_sizes(images: int, jobs: int) -> list[int]:
     return [images // jobs + (index < images % jobs) for index in range(jobs)]
 
 
-def resolve_mode(mode: str, jobs_per_step: int) -> Mode:
+def resolve_mode(mode: str, jobs_per_step: int, *, dependent: bool = False, sessions: bool = False) -> Mode:
     """What `auto` means.
 
-    Jobs of one step are independent, so several go together in a batch; those of successive steps are not. A session
-    would save the queue between steps but bills the time of the network at home, and an Open plan has none: it is
-    taken only when asked for by name.
+    Jobs of successive steps depend on each other: in a session they queue once, where the account's plan has sessions
+    (it bills the time of the network at home, which the plan counts). Jobs of one step are independent: several go
+    together in a batch.
+
+    Args:
+        mode: As configured.
+        jobs_per_step: Jobs of one denoising step.
+        dependent: Whether several steps use the device.
+        sessions: Whether the account's plan has sessions.
     """
     if mode == "auto":
+        if dependent and sessions:
+            return "session"
         return "batch" if jobs_per_step > 1 else "job"
     if mode in ("job", "batch", "session"):
         return mode  # type: ignore[return-value]
@@ -337,11 +347,3 @@ def _too_small(budget: float, seconds: float, what: str, backend: str) -> str:
         f"budget_seconds {budget:g} is too small: {what} takes {seconds:.1f} s of device time on `{backend}`; "
         "raise it, or take fewer images, shots or QPU steps"
     )
-
-
-def remaining_seconds(backend: BackendV2) -> float | None:
-    """Device time that is left to the account's plan; `None` for a local backend, or where the service does not say."""
-    if is_local(backend):
-        return None
-    left = backend.service.usage().get("usage_remaining_seconds")
-    return None if left is None else float(left)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from qiskit.providers import BackendV2
 from torch import Tensor
 
-from hardware.backends import is_local, open_backend
+from hardware.backends import is_local, open_backend, seconds_left
 from hardware.errors import HardwareError
 from hardware.figures import draw_layout
 from hardware.isa_cache import cached_transpile
+from hardware.modes import has_sessions
 from hardware.packing import pack, patch_lines
-from hardware.planning import Plan, check_budget, make_plan, plan_key, remaining_seconds, resolve_mode
+from hardware.planning import Plan, check_budget, make_plan, plan_key, resolve_mode
 from hardware.reverse import ReverseProcess, circuit_weights
 from hardware.sensitivity import measure_sensitivity
 from hardware.transpilation import Program, Transpiled
@@ -112,15 +113,18 @@ def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
         spacing=config.pack_spacing,
     )
     device, executed = _programs(transpiled, process, backend)
+    sessions = has_sessions(backend)
+    may_be_session = config.mode == "session" or (config.mode == "auto" and sessions)
     plan = make_plan(
         device,
         config,
         sensitivity=lambda: measure_sensitivity(_process(checkpoint, config, most=SENSITIVITY_IMAGES)),
         identity=_identity(checkpoint, transpiled),
-        unet_seconds=_unet_seconds(process) if config.mode == "session" else 0.0,
+        unet_seconds=_unet_seconds(process) if may_be_session else 0.0,
+        sessions=sessions,
         patches=patch_lines(transpiled, backend),
         calibrated=transpiled.report["calibrated"],
-        remaining_seconds=remaining_seconds(backend),
+        remaining_seconds=seconds_left(backend),
     )
     return Workload(run, checkpoint, process, transpiled, device, executed, plan)
 
@@ -178,7 +182,8 @@ def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) ->
             f"the run was planned with other options ({', '.join(changed)}): give the same, "
             "or start again without --resume"
         )
-    mode = resolve_mode(config.mode, plan.jobs_per_step)
+    # `auto` has been resolved when the run was planned.
+    mode = plan.mode if config.mode == "auto" else resolve_mode(config.mode, plan.jobs_per_step)
     changed_plan = replace(plan, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
     check_budget(changed_plan)
     return changed_plan

@@ -1,31 +1,13 @@
 """`qhybrid hardware ...` as a user calls it."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from qhybrid import cli
 from qhybrid.rundir import RunDirectory, read_json
 
 SMALL = ("--backend", "fake_manila", "--images", "2", "--steps", "3", "--shots", "64", "--qpu-steps", "0,2")
-
-
-def call(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["qhybrid", "hardware", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    streams = capsys.readouterr()
-    return int(caught.value.code or 0), streams.out, streams.err
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    return lambda *arguments: call(capsys, monkeypatch, *arguments)
 
 
 def test_infer_status_and_compare(command, run: RunDirectory) -> None:  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ import pytest
 from hardware import execution
 from hardware.backends import open_backend
 from hardware.errors import JobError
-from hardware.execution import Expectations, Prepared, collect, estimator_options, execution_mode, prepared, submit
+from hardware.execution import Expectations, Prepared, collect, estimator_options, prepared, submit
 from hardware.transpilation import Program, transpile
 from qhybrid.quantum.ansatz import build_spec
 from qhybrid.quantum.estimator import CompiledEstimator
@@ -31,8 +31,7 @@ def ideal() -> Program:
 
 def run(program: Program, angles: np.ndarray, *, shots: int = 512, level: int = 0, seed: int = 7) -> Expectations:
     options = estimator_options(level, shots, seed=seed)
-    with execution_mode(program.backend, "job") as mode:
-        job = submit(program, angles, options, mode)
+    job = submit(program, angles, options, program.backend)
     return collect(job, prepared(program, angles, options), SPEC.num_outputs, len(angles))
 
 

@@ -175,23 +175,6 @@ def test_a_job_with_a_wrong_result_is_recorded_and_sent_anew_on_resume(
     assert [row["step"] for row in sent(run)] == [0, 0, 2]
 
 
-def test_the_budget_counts_what_was_sent(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that failed has been paid for; what is left does not reach for two more."""
-    from hardware import execution
-
-    seconds = hardware.plan(run, options()).seconds
-    budget = options(budget_seconds=seconds)
-    monkeypatch.setattr(evaluator, "is_local", lambda backend: False)
-    monkeypatch.setattr(evaluator, "find_job", lambda backend, tags: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(execution, "_raw_result", lambda job: None)
-        with pytest.raises(HardwareError, match="no measured bits"):
-            hardware.infer(run, budget)
-    with pytest.raises(BudgetError, match=r"0\.0 s are left and step 2 takes \d"):
-        hardware.infer(run, budget, resume=True)
-    assert [row["step"] for row in sent(run)] == [0, 0]
-
-
 def test_a_budget_too_small_leaves_nothing_behind(run: RunDirectory) -> None:
     with pytest.raises(BudgetError):
         hardware.infer(run, options(budget_seconds=0.5))

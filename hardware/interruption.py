@@ -1,0 +1,65 @@
+"""Ctrl-C, SIGTERM and SIGHUP as an exception, and not between a request and the line that records it.
+
+What a request has brought about at the service (a job, an open session) must be written down before the process ends.
+So a signal that comes within `undisturbed` takes effect at its end; a second one takes effect at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from qhybrid.errors import Interrupted
+
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class _State:
+    """Of this process, as signals are."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.received = False
+        self.message = ""
+
+
+_state = _State()
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """Within, the signals raise `Interrupted(message)`; outside the main thread they are left as they are."""
+    previous: dict[Any, Any] = {}
+    outer, _state.message, _state.received = _state.message, message, False
+    try:
+        for number in _SIGNALS:
+            previous[number] = signal.signal(number, _handle)
+    except ValueError:
+        # Only the main thread may set handlers; in others (notebooks' workers) signals are the caller's.
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _state.message = outer
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within, a first signal waits for the end."""
+    _state.held += 1
+    try:
+        yield
+    finally:
+        _state.held -= 1
+    if _state.received and not _state.held:
+        raise Interrupted(_state.message)
+
+
+def _handle(number: int, frame: Any) -> None:
+    first, _state.received = not _state.received, True
+    if not (first and _state.held):
+        raise Interrupted(_state.message)
