@@ -35,8 +35,9 @@ Array = NDArray[np.float64]
 
 STATE_BUDGET = 512 * 2**20
 """Bytes of final states that are kept between the forward and the backward pass."""
-_WORK_PER_THREAD = 30_000
-"""Amplitude updates (of one slice) below which another thread costs more than it gives: about 0.1 ms."""
+_WORK_PER_THREAD = 100_000
+"""Amplitude updates (of one slice) below which another thread costs more than it gives: about 0.2 ms. On a busy machine
+waiting for a second thread takes longer than that."""
 
 
 _NONE = np.empty(0)
