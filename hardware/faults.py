@@ -97,12 +97,12 @@ def _network_errors() -> tuple[type[Exception], ...]:
 
 
 def _keys() -> list[str]:
-    from qiskit_ibm_runtime import QiskitRuntimeService
+    from qiskit_ibm_runtime.accounts import AccountManager
 
     keys = [os.environ.get("QISKIT_IBM_TOKEN", "")]
     # A damaged file of accounts holds no key that was used.
     with contextlib.suppress(ValueError, OSError):
-        keys += [str(account.get("token", "")) for account in QiskitRuntimeService.saved_accounts().values()]
+        keys += [str(account.token or "") for account in AccountManager.list().values()]
     return [key for key in keys if key]
 
 
