@@ -90,6 +90,8 @@ class DeviceEvaluator:
         )
 
     def __enter__(self) -> DeviceEvaluator:
+        if not self._local and self._allowance.new_steps != 0:
+            self._mode.close_left_open()
         return self
 
     def __exit__(self, *exception: Any) -> None:

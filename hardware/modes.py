@@ -72,7 +72,6 @@ class ExecutionMode:
         if self._mode == "job":
             return self.backend
         if self._opened is None:
-            self.close_left_open()
             limit = None if self._max_seconds is None else max(1, math.ceil(self._max_seconds))
             # Between the request and the line, an interruption would leave a session that nobody knows of.
             with undisturbed():
