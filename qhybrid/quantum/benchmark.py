@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ Step = Callable[[], Any]
 
 def compare(
     qubits: Sequence[int], *, peers: bool = True, repeats: int = 7, budget: float = 30.0
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Milliseconds of one step, forward and backward with input gradients, for each size.
 
     Args:
@@ -45,11 +45,12 @@ def compare(
         repeats: Rounds.
         budget: Seconds that one contender may take at one size; the slow ones get fewer rounds, but one at least.
 
-    Returns:
+    Yields:
         A row per size: `qubits` and, for each contender, `ms`, `rounds`, `error` (largest difference from ours), or
         `reason` for not taking part.
     """
-    return [_compare_at(n, peers, repeats, budget) for n in qubits]
+    for n in qubits:
+        yield _compare_at(n, peers, repeats, budget)
 
 
 def _compare_at(qubits: int, peers: bool, repeats: int, budget: float) -> dict[str, Any]:
@@ -99,17 +100,21 @@ def interleave(steps: dict[str, Step], repeats: int, budget: float = 30.0) -> di
         for name, step in steps.items():
             if spent[name] and spent[name] * (1 + 1 / len(times[name])) > budget:
                 continue
+            seconds = _timed(step, inner.get(name, 1))
             if name not in inner:
-                start = time.perf_counter()
-                step()
-                inner[name] = max(1, int(_SHORTEST / (time.perf_counter() - start)))
-            start = time.perf_counter()
-            for _ in range(inner[name]):
-                step()
-            seconds = time.perf_counter() - start
+                inner[name] = max(1, int(_SHORTEST / seconds))
+                if inner[name] > 1:
+                    seconds = _timed(step, inner[name])
             spent[name] += seconds
             times[name].append(seconds / inner[name])
     return times
+
+
+def _timed(step: Step, calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        step()
+    return time.perf_counter() - start
 
 
 def floor() -> dict[str, float]:

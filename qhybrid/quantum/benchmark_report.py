@@ -41,10 +41,15 @@ def measure_layer(
     if min(sizes) < 1:
         raise ConfigError(f"--qubits {qubits}: give positive numbers separated by commas, e.g. 4,8")
     result: dict[str, Any] = {"environment": environment(), "repeats": repeats}
-    result["comparison"] = compare(sizes, peers=peers, repeats=repeats, budget=budget)
-    result["first_steps"] = first_steps()
-    for line in comparison_lines(result):
+    result["comparison"] = []
+    for line in heading_lines(result):
         echo(line)
+    for row in compare(sizes, peers=peers, repeats=repeats, budget=budget):
+        result["comparison"].append(row)
+        for line in row_lines(row):
+            echo(line)
+    first = result["first_steps"] = first_steps()
+    echo(f"first step in a new process: {first['cold_s']:.1f} s cold, {first['warm_s']:.2f} s warm")
     if growth:
         result["growth"], result["precision"] = grow(), precision()
         for line in ["", *growth_lines(result)]:
@@ -55,29 +60,30 @@ def measure_layer(
     return result
 
 
-def comparison_lines(result: dict[str, Any]) -> list[str]:
-    """The comparison as a table."""
+def heading_lines(result: dict[str, Any]) -> list[str]:
+    """What is compared, and the names of the columns."""
     where = result["environment"]
-    lines = [
+    return [
         f"forward + backward with input gradients, batch {BATCH}: RY encoding, {LAYERS} x [RY, RZ, CX ladder], all <Z>",
         f"{where['threads']} threads, torch {where['torch_threads']}, {where['cores']} cores, load "
         f"{where['load_average']:.1f}; medians of at most {result['repeats']} interleaved rounds, compiled before",
         "",
         f"{'qubits':>6}  {'contender':<32} {'ms':>12} {'times ours':>11} {'rounds':>6}  {'difference':>10}",
     ]
-    for row in result["comparison"]:
-        ours = row["contenders"][OURS]["ms"]
-        for name, entry in row["contenders"].items():
-            head = f"{row['qubits']:>6}  {name:<32} "
-            if "reason" in entry:
-                lines.append(f"{head}{entry['reason']}")
-                continue
-            times = f"{entry['ms']:>12.3f} {entry['ms'] / ours:>11.1f} {entry['rounds']:>6}"
-            note = f"  one sample, times {entry['scaled_by']}" if entry["scaled_by"] > 1 else ""
-            lines.append(f"{head}{times}  {entry['error']:>10.1e}{note}")
-    if "first_steps" in result:
-        first = result["first_steps"]
-        lines += ["", f"first step in a new process: {first['cold_s']:.1f} s cold, {first['warm_s']:.2f} s warm"]
+
+
+def row_lines(row: dict[str, Any]) -> list[str]:
+    """One size of the comparison."""
+    ours = row["contenders"][OURS]["ms"]
+    lines = []
+    for name, entry in row["contenders"].items():
+        head = f"{row['qubits']:>6}  {name:<32} "
+        if "reason" in entry:
+            lines.append(f"{head}{entry['reason']}")
+            continue
+        times = f"{entry['ms']:>12.3f} {entry['ms'] / ours:>11.1f} {entry['rounds']:>6}"
+        note = f"  one sample, times {entry['scaled_by']}" if entry["scaled_by"] > 1 else ""
+        lines.append(f"{head}{times}  {entry['error']:>10.1e}{note}")
     return lines
 
 
