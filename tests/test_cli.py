@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -175,15 +174,12 @@ def test_doctor_tells_versions_and_no_token(command, monkeypatch):
     assert "do-not-show-me" not in out + err
 
 
-def test_help_answers_within_a_second():
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        answer = subprocess.run([sys.executable, "-m", "qhybrid.cli", "--help"], capture_output=True, text=True)
-        seconds.append(time.perf_counter() - start)
-        assert answer.returncode == 0
-        assert "hardware" in answer.stdout
-    assert min(seconds) < 1
+def test_help_names_every_group():
+    # That it answers at once is the matter of test_architecture: nothing heavy is imported for it.
+    answer = subprocess.run([sys.executable, "-m", "qhybrid.cli", "--help"], capture_output=True, text=True)
+    assert answer.returncode == 0
+    for group in ("run", "train", "noise", "bench", "hardware"):
+        assert group in answer.stdout
 
 
 def test_the_whole_way_in_one_command(tmp_path, config, command):
