@@ -48,11 +48,16 @@ class Sent:
 
 
 class LocalJobs:
-    """Jobs that are simulated in this process and end with it."""
+    """Jobs that are simulated in this process and end with it.
 
-    def __init__(self, mode: ExecutionMode) -> None:
+    Args:
+        device: What is simulated, whole.
+        mode: What runs them, the simulated part.
+    """
+
+    def __init__(self, device: BackendV2, mode: ExecutionMode) -> None:
         self._mode = mode
-        self.backend = mode.backend
+        self.backend = device
 
     def send(self, start: Callable[[Any], Any], tags: Sequence[str], given_up: Collection[str]) -> Sent:
         """Simulate a job; see `ServiceJobs.send`."""

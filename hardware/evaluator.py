@@ -84,9 +84,12 @@ class DeviceEvaluator:
         self._log = JobLog(run.hardware / "jobs.jsonl")
         self._store = ResultStore(run.hardware / "results")
         budget_left = None if plan.budget_seconds is None else plan.budget_seconds - self._seconds_spent()
-        self._mode = ExecutionMode(device.backend, plan.mode, self._log, budget_left, echo)
+        # Where it runs: locally that is the simulated part of the device, not the whole.
+        self._mode = ExecutionMode(executed.backend, plan.mode, self._log, budget_left, echo)
         self._jobs: LocalJobs | ServiceJobs = (
-            LocalJobs(self._mode) if self._local else ServiceJobs(self._open_backend, device.backend, self._mode, echo)
+            LocalJobs(device.backend, self._mode)
+            if self._local
+            else ServiceJobs(self._open_backend, device.backend, self._mode, echo)
         )
 
     def __enter__(self) -> DeviceEvaluator:
