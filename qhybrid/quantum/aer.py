@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit, transpile
-from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.circuit import ControlledGate, Gate, Parameter
 from qiskit.primitives import PrimitiveJob
 from qiskit.primitives.base import BaseEstimatorV2
 from qiskit.primitives.containers import EstimatorPubLike, PrimitiveResult, PubResult
@@ -25,13 +26,15 @@ from qiskit_aer import AerSimulator
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.aer_task import PreparedCircuit, PubTask
 from qhybrid.quantum.angles import Features
-from qhybrid.quantum.native import on_device, with_own_parameters
+from qhybrid.quantum.expansion import STANDARD_GATES, expand
+from qhybrid.quantum.native import on_device
 from qhybrid.quantum.readout import readout_factors, without_readout
 from qhybrid.quantum.spec import circuit_fingerprint
 
 _CACHE_SIZE = 32
 _MAX_DENSITY_QUBITS = 12
 _NO_GATES = frozenset({"measure", "reset", "delay", "barrier"})
+_STANDARD = frozenset(STANDARD_GATES) - _NO_GATES
 
 
 class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
@@ -150,8 +153,8 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
 
     def _make_prepared(self, circuit: QuantumCircuit) -> PreparedCircuit:
         native, places = self._native(circuit)
-        parameters = list(circuit.parameters)
-        return PreparedCircuit(with_own_parameters(native, Features(parameters)), places, self._basis())
+        expansion = expand(native, Features(list(circuit.parameters)))
+        return PreparedCircuit(replace(expansion, circuit=_bindable(expansion.circuit)), places, self._basis())
 
     def _native(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
         """The circuit in gates that the simulation knows, noise included, and the places of its qubits."""
@@ -160,8 +163,15 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
             return circuit, places
         if self.device is not None:
             return on_device(circuit, self.device)
-        known = self._basis() or set(self._backend.target.operation_names)
-        if {instruction.operation.name for instruction in circuit.data} <= known | _NO_GATES:
+        simulable = set(self._backend.configuration().basis_gates) & _STANDARD
+        known = self._basis() & simulable or simulable
+        present = {instruction.operation.name for instruction in circuit.data}
+        if beyond := present & self._basis() - simulable:
+            raise CircuitError(
+                f"gates {sorted(beyond)} have errors in the noise model, and Aer's density matrix cannot run them: use "
+                "CompiledEstimator, or write the circuit in other gates"
+            )
+        if present <= known | _NO_GATES:
             return circuit, places
         return transpile(circuit, basis_gates=sorted(known), optimization_level=1, seed_transpiler=0), places
 
@@ -169,4 +179,19 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         """Gates of the noise model; empty without noise."""
         if self.noise_model is None:
             return set()
-        return set(self.noise_model.basis_gates) & set(get_standard_gate_name_mapping()) - _NO_GATES
+        return set(self.noise_model.basis_gates) & _STANDARD
+
+
+def _bindable(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit with controlled gates of free angles as plain gates of the same name, which is what Aer goes by.
+
+    Aer 0.18 asks a controlled gate's base for parameters, finds none and runs it with whatever number it meets
+    (https://github.com/Qiskit/qiskit-aer/issues/2403).
+    """
+    plain = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if isinstance(operation, ControlledGate) and any(isinstance(p, Parameter) for p in operation.params):
+            operation = Gate(operation.name, operation.num_qubits, operation.params)
+        plain.append(operation, instruction.qubits, instruction.clbits, copy=False)
+    return plain

@@ -15,8 +15,8 @@ from qiskit.primitives.containers import DataBin, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import Pauli as PauliOperator
 
+from qhybrid.quantum.expansion import Expansion
 from qhybrid.quantum.heisenberg import Pauli, pauli_terms
-from qhybrid.quantum.lowering import Expansion
 from qhybrid.quantum.measurement import group_commuting
 from qhybrid.quantum.native import place
 from qhybrid.quantum.readout import fold_readout

@@ -17,7 +17,7 @@ from qhybrid.quantum.compiled import CompiledCircuit
 from qhybrid.quantum.density import DensityCircuit
 from qhybrid.quantum.estimator import CompiledEstimator
 from qhybrid.quantum.sampling import SampledCircuit
-from qhybrid.quantum.shift import ShiftedCircuit
+from qhybrid.quantum.shift import CONTROLLED, ShiftedCircuit
 from qhybrid.quantum.spsa import PerturbedCircuit, Spsa
 
 Array = NDArray[np.float64]
@@ -105,7 +105,10 @@ def make_evaluator(
         compiled = estimator.compile(circuit, observables, parameters)
         return _ExactEvaluator(compiled) if isinstance(compiled, CompiledCircuit) else _NoisyEvaluator(compiled)
     if gradient in ("auto", "parameter_shift"):
-        return _PubEvaluator(estimator, ShiftedCircuit(circuit, observables, parameters), precision)
+        # Aer's own estimators forget the angles of controlled gates (https://github.com/Qiskit/qiskit-aer/issues/2403).
+        forgotten = CONTROLLED if type(estimator).__module__.startswith("qiskit_aer.") else ()
+        shifted = ShiftedCircuit(circuit, observables, parameters, decomposed=forgotten)
+        return _PubEvaluator(estimator, shifted, precision)
     settings = Spsa() if gradient == "spsa" else gradient
     if not isinstance(settings, Spsa):
         raise CircuitError(f"unknown gradient `{gradient}` (known: auto, parameter_shift, spsa)")

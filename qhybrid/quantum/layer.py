@@ -23,7 +23,6 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.neural_networks import EstimatorQNN
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.evaluators import Evaluator, make_evaluator
@@ -150,18 +149,34 @@ class _Evaluate(torch.autograd.Function):
         return _to_torch(outputs, dtype, inputs.device)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         evaluator, rows, weights, stash = ctx.saved
         by_input, by_weight = evaluator.backward(rows, weights, stash, _to_numpy(grad_output))
         dtype, device, weight_dtype, weight_device = ctx.likes
         needs = ctx.needs_input_grad
-        return (
-            _to_torch(by_input, dtype, device) if needs[0] else None,
-            _to_torch(by_weight, weight_dtype, weight_device) if needs[1] else None,
-            None,
-            None,
-        )
+        first = _to_torch(by_input, dtype, device) if needs[0] else None
+        second = _to_torch(by_weight, weight_dtype, weight_device) if needs[1] else None
+        # With create_graph, silence would make a second derivative 0, as `once_differentiable` does where the loss is
+        # linear in the outputs.
+        if torch.is_grad_enabled():
+            first, second = _once(first), _once(second)
+        return first, second, None, None
+
+
+def _once(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else _FirstOnly.apply(gradient.requires_grad_())  # type: ignore[no-untyped-call]
+
+
+class _FirstOnly(torch.autograd.Function):
+    """A gradient that cannot be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError("second derivatives of a QuantumLayer are not available")
 
 
 def _parameters(qnn: EstimatorQNN) -> Sequence[Any]:

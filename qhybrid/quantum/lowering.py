@@ -2,22 +2,20 @@
 
 Every parameterized standard gate is a product of fixed gates and rotations exp(-i angle/2 P) with P a Pauli string
 (a controlled rotation is two of them, at half the angle), up to a global phase, which no expectation value sees. That
-one form serves the compiled simulator, whose adjoint method needs <lambda| P |psi> only, and the parameter-shift rule,
-which is exact for each such rotation: each *occurrence* gets an angle of its own, and shared, scaled or nonlinear
-parameters are left to the chain rule of `angles.Features`.
+form serves the compiled simulator, whose adjoint method needs <lambda| P |psi> only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import AnnotatedOperation, Gate, ParameterExpression, ParameterVector
+from qiskit.circuit import AnnotatedOperation, Gate, ParameterExpression
 from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford, Operator
@@ -91,7 +89,7 @@ def lower(circuit: QuantumCircuit, features: Features) -> list[Op]:
         CircuitError: A measurement, reset, control flow or an instruction without a definition, by name.
     """
     ops: list[Op] = []
-    for step in _walk(circuit, range(circuit.num_qubits)):
+    for step in walk(circuit, range(circuit.num_qubits)):
         if step.angle is not None:
             ops.append(Rotation(step.qubits, ROTATIONS[step.name], features.angle(step.angle)))
         elif step.name not in _PASSIVE:
@@ -99,69 +97,27 @@ def lower(circuit: QuantumCircuit, features: Features) -> list[Op]:
     return ops
 
 
-@dataclass(frozen=True)
-class Expansion:
-    """A circuit in which every rotation has an angle parameter of its own.
-
-    Attributes:
-        circuit: Parameters `angle[0]`, `angle[1]`, ... in the order of `angles`; fixed gates as they were.
-        angles: What each angle is in terms of `features`.
-        features: Columns computed from the original circuit's parameters.
-    """
-
-    circuit: QuantumCircuit
-    angles: tuple[Angle, ...]
-    features: Features
-
-    def angle_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Angles (B, K) from the original parameters' values (B, P)."""
-        matrix, offsets = self._linear_map()
-        return np.asarray(self.features.values(values) @ matrix.T + offsets)
-
-    def pull_back(self, values: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Gradient with respect to the original parameters (B, P) from that with respect to angles (B, K)."""
-        return self.features.pull_back(values, gradient @ self._linear_map()[0])
-
-    def _linear_map(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        matrix = np.zeros((len(self.angles), len(self.features)))
-        for row, angle in enumerate(self.angles):
-            for feature, coefficient in angle.terms:
-                matrix[row, feature] += coefficient
-        return matrix, np.array([angle.offset for angle in self.angles])
-
-
-def expand(circuit: QuantumCircuit, features: Features) -> Expansion:
-    """Give each parameterized rotation its own angle; gates with another spectrum are decomposed into rotations.
-
-    Raises:
-        CircuitError: As `lower`.
-    """
-    steps = list(_walk(circuit, range(circuit.num_qubits)))
-    angles = tuple(features.angle(step.angle) for step in steps if step.angle is not None)
-    fresh = iter(ParameterVector("angle", len(angles)))
-    # A copy without gates keeps name, registers and layout, so an ISA circuit stays one.
-    expanded = circuit.copy_empty_like()
-    expanded.global_phase = 0.0
-    for step in steps:
-        if step.name == "delay" and _is_free(step.operation):
-            raise CircuitError(
-                f"the delay on qubits {list(step.qubits)} lasts `{step.operation.duration}`, which is a parameter: "
-                "give it a number, since no parameter shift differentiates a duration"
-            )
-        operation = step.operation if step.angle is None else type(_GATES[step.name])(next(fresh))
-        expanded.append(operation, step.qubits, copy=False)
-    return Expansion(expanded, angles, features)
-
-
 @dataclass(frozen=True, eq=False)
-class _Step:
+class Step:
+    """One gate of a flattened circuit: an `operation`, or the rotation `name` by `angle` that was part of one."""
+
     name: str
     qubits: tuple[int, ...]
     operation: Any = None
     angle: Any = None
 
 
-def _walk(circuit: QuantumCircuit, qubits: Sequence[int]) -> Iterator[_Step]:
+def walk(circuit: QuantumCircuit, qubits: Sequence[int], keep: Collection[str] = ()) -> Iterator[Step]:
+    """The circuit without nesting, in which gates with free parameters have become rotations.
+
+    Args:
+        circuit: Any circuit.
+        qubits: What its qubits are called.
+        keep: Standard gates that stay whole.
+
+    Raises:
+        CircuitError: As `lower`.
+    """
     place = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
     for instruction in circuit.data:
         operation, where = instruction.operation, tuple(place[qubit] for qubit in instruction.qubits)
@@ -174,38 +130,38 @@ def _walk(circuit: QuantumCircuit, qubits: Sequence[int]) -> Iterator[_Step]:
             )
         if composite:
             # An instruction that is no gate may hold measurements; its parts tell.
-            yield from _walk(operation.definition, where)
+            yield from walk(operation.definition, where, keep)
         else:
-            yield from _steps_of(operation, where)
+            yield from _steps_of(operation, where, keep)
 
 
-def _steps_of(operation: Any, where: tuple[int, ...]) -> Iterator[_Step]:
+def _steps_of(operation: Any, where: tuple[int, ...], keep: Collection[str]) -> Iterator[Step]:
     name = standard_name(operation) or ""
-    if name in _PASSIVE or not _is_free(operation):
-        yield _Step(name, where, operation=operation)
+    if name in _PASSIVE or name in keep or not is_free(operation):
+        yield Step(name, where, operation=operation)
     elif name in ROTATIONS:
-        yield _Step(name, where, angle=operation.params[0])
+        yield Step(name, where, angle=operation.params[0])
     elif name in _DECOMPOSITIONS:
         for part, angle, local in _DECOMPOSITIONS[name](*operation.params):
             qubits = tuple(where[index] for index in local)
             if isinstance(angle, ParameterExpression) and angle.parameters:
-                yield _Step(part, qubits, angle=angle)
+                yield Step(part, qubits, angle=angle)
             else:
                 gate = _GATES[part] if angle is None else type(_GATES[part])(float(angle))
-                yield _Step(part, qubits, operation=gate)
+                yield Step(part, qubits, operation=gate)
     else:
         definition = definition_of(operation)
         if definition is None:
             raise CircuitError(
                 f"gate `{operation.name}` has parameters but no definition, so it cannot be differentiated"
             )
-        yield from _walk(definition, where)
+        yield from walk(definition, where, keep)
 
 
-def _is_free(operation: Any) -> bool:
+def is_free(operation: Any) -> bool:
     """Whether the instruction holds a parameter without a value; annotated ones hide it in what they modify."""
     if isinstance(operation, AnnotatedOperation):
-        return _is_free(operation.base_op)
+        return is_free(operation.base_op)
     return any(isinstance(p, ParameterExpression) and p.parameters for p in getattr(operation, "params", ()))
 
 
@@ -218,7 +174,7 @@ def _fixed(operation: Any, where: tuple[int, ...]) -> Iterator[Op]:
     # Devices run a composite gate's definition; its matrix may be another one (a Trotter formula's exact limit).
     definition = None if exact and size <= limit else definition_of(operation)
     if definition is not None:
-        for step in _walk(definition, where):
+        for step in walk(definition, where):
             if step.name not in _PASSIVE:
                 yield from _fixed(step.operation, step.qubits)
     elif size <= limit:

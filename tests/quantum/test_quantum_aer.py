@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter
+from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import XGate
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
@@ -14,6 +14,7 @@ from qhybrid.quantum.aer import AerEstimator
 from qhybrid.quantum.ansatz import build_spec, z_observables
 from qhybrid.quantum.devices import crop, snapshot
 from qhybrid.quantum.estimator import CompiledEstimator
+from qhybrid.quantum.expansion import STANDARD_GATES
 from qhybrid.quantum.factory import build_estimator
 
 
@@ -170,3 +171,31 @@ def test_estimator_of_a_configuration() -> None:
     assert noisy.noise_model._local_readout_errors == {}
     with pytest.raises(CircuitError, match="fake_nowhere"):
         build_estimator(spec, QuantumConfig(simulator="aer", noise=DeviceNoiseConfig(device="fake_nowhere")), 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(name for name, gate in STANDARD_GATES.items() if gate.params and name not in ("delay", "global_phase")),
+)
+def test_free_angles_of_every_gate_reach_aer(name: str) -> None:
+    """Controlled gates among them, whose angles Aer's own binding forgets."""
+    template = STANDARD_GATES[name]
+    size, count = template.num_qubits, len(template.params)
+    angles = ParameterVector("p", count)
+    circuit = QuantumCircuit(size)
+    for qubit in range(size):
+        circuit.ry(0.3 + 0.4 * qubit, qubit)
+    circuit.append(type(template)(*angles), range(size)[::-1])
+    circuit.rx(0.5, range(size))
+    pub = (circuit, [["Z" * size], ["X" + "I" * (size - 1)]], np.linspace(0.2, 1.4, 2 * count).reshape(2, count))
+    expected = StatevectorEstimator().run([pub]).result()[0].data.evs
+    np.testing.assert_allclose(AerEstimator().run([pub]).result()[0].data.evs, expected, atol=1e-9)
+
+
+def test_gate_with_errors_that_the_density_matrix_cannot_run_is_refused() -> None:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.1, 2), ["cry"])
+    circuit = QuantumCircuit(2)
+    circuit.cry(0.3, 0, 1)
+    with pytest.raises(CircuitError, match=r"\['cry'\].*CompiledEstimator"):
+        AerEstimator(model).run([(circuit, "ZZ")]).result()

@@ -6,9 +6,11 @@ import pytest
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
+from qiskit.circuit.library import CPhaseGate, RZXGate
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer.noise import NoiseModel, depolarizing_error
+from qiskit_aer.primitives import EstimatorV2 as StockAerEstimator
 from qiskit_machine_learning.connectors import TorchConnector
 from qiskit_machine_learning.neural_networks import EstimatorQNN
 from safetensors.torch import load_file, save_file
@@ -207,6 +209,40 @@ def test_gradient_under_noise_agrees_with_central_differences(spec: CircuitSpec)
             layer.weight[4] -= 2 * step
             below = (layer(x) * coefficients).sum()
         assert float(by_weight[4]) == pytest.approx(float(above - below) / (2 * step), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ours", "stock"])
+def test_errors_of_whole_gates_stay_where_they_are_in_shifted_circuits(name: str) -> None:
+    """Errors on u, and with our estimator on cp: shifts agree with the adjoint under the same channels."""
+    model = NoiseModel(basis_gates=["h", "ry", "rx", "cx", "u", "cp", "rzx"])
+    model.add_all_qubit_quantum_error(depolarizing_error(0.1, 1), ["u"])
+    if name == "ours":
+        model.add_all_qubit_quantum_error(depolarizing_error(0.2, 2), ["cp"])
+    x, w = ParameterVector("x", 2), ParameterVector("w", 3)
+    circuit = QuantumCircuit(2)
+    circuit.ry(x[0], 0)
+    circuit.u(w[0], x[1], -w[1], 1)
+    circuit.append((CPhaseGate if name == "ours" else RZXGate)(w[2] * x[0]), [1, 0])
+    circuit.rx(0.4, [0, 1])
+    circuit.u(0.3, w[1].sin(), w[0], 0)
+    spec = CircuitSpec("whole", circuit, tuple(x), tuple(w), (SparsePauliOp("ZZ"), SparsePauliOp(["XI", "IZ"])))
+    shifting = AerEstimator(model)
+    if name == "stock":
+        options = {"default_precision": 0.0, "backend_options": {"noise_model": model, "method": "density_matrix"}}
+        shifting = StockAerEstimator(options=options)
+    angles = torch.tensor([[0.3, -1.1], [2.0, 0.7]], dtype=torch.double)
+    adjoint = gradients(double_layer(spec, CompiledEstimator(model, double=True)), angles)
+    for shifted, expected in zip(gradients(double_layer(spec, shifting), angles), adjoint, strict=True):
+        torch.testing.assert_close(shifted, expected, atol=1e-8, rtol=0)
+    ideal = gradients(double_layer(spec, CompiledEstimator(double=True)), angles)
+    assert float((adjoint[0] - ideal[0]).abs().max()) > 0.05
+
+
+def test_second_derivatives_are_refused(spec: CircuitSpec) -> None:
+    layer = QuantumLayer(build_qnn(spec, CompiledEstimator()), seed=1)
+    (first,) = torch.autograd.grad(layer(torch.ones(1, 3)).sum(), layer.weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivatives of a QuantumLayer"):
+        first.sum().backward()
 
 
 def test_loss_falls_under_device_noise() -> None:

@@ -1,6 +1,9 @@
 """Random circuits over the gate set: compiled values and gradients against Qiskit's reference."""
 
+from collections.abc import Collection
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
@@ -17,7 +20,8 @@ from qiskit.quantum_info import SparsePauliOp, random_unitary
 
 from qhybrid.quantum.angles import Features
 from qhybrid.quantum.estimator import CompiledEstimator
-from qhybrid.quantum.lowering import expand
+from qhybrid.quantum.expansion import STANDARD_GATES, expand
+from qhybrid.quantum.shift import RULES
 
 _NOT_UNITARY = {"measure", "reset", "delay", "global_phase"}
 GATES = {name: gate for name, gate in get_standard_gate_name_mapping().items() if name not in _NOT_UNITARY}
@@ -98,14 +102,15 @@ def test_values_and_gradients(data: st.DataObject) -> None:
             assert not gradient[:, column].any()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("keep", [(), RULES, STANDARD_GATES], ids=["rotations", "shifts", "whole"])
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_expanded_circuit_is_the_same_circuit(data: st.DataObject) -> None:
-    """What parameter shifts are applied to gives the original's values, one angle per rotation."""
+def test_expanded_circuit_is_the_same_circuit(keep: Collection[str], data: st.DataObject) -> None:
+    """One angle per argument, decomposed into rotations or not: the values are the original's."""
     circuit = data.draw(circuits(max_qubits=3))
     parameters = list(circuit.parameters)
     values = np.random.default_rng(0).uniform(-3, 3, (1, len(parameters)))
-    expansion = expand(circuit, Features(parameters))
+    expansion = expand(circuit, Features(parameters), keep)
     assert all(isinstance(p, Parameter) for p in expansion.circuit.parameters)
     angles = expansion.angle_values(values)
     label = "Y" + "X" * (circuit.num_qubits - 1)
