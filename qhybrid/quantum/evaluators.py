@@ -104,15 +104,16 @@ def make_evaluator(
     if gradient == "auto" and isinstance(estimator, CompiledEstimator):
         compiled = estimator.compile(circuit, observables, parameters)
         return _ExactEvaluator(compiled) if isinstance(compiled, CompiledCircuit) else _NoisyEvaluator(compiled)
+    # Aer's own estimators forget free angles of controlled gates (https://github.com/Qiskit/qiskit-aer/issues/2403).
+    forgotten = CONTROLLED if type(estimator).__module__.startswith("qiskit_aer.") else frozenset()
     if gradient in ("auto", "parameter_shift"):
-        # Aer's own estimators forget the angles of controlled gates (https://github.com/Qiskit/qiskit-aer/issues/2403).
-        forgotten = CONTROLLED if type(estimator).__module__.startswith("qiskit_aer.") else ()
         shifted = ShiftedCircuit(circuit, observables, parameters, decomposed=forgotten)
         return _PubEvaluator(estimator, shifted, precision)
     settings = Spsa() if gradient == "spsa" else gradient
     if not isinstance(settings, Spsa):
         raise CircuitError(f"unknown gradient `{gradient}` (known: auto, parameter_shift, spsa)")
-    return _PubEvaluator(estimator, PerturbedCircuit(circuit, observables, parameters, settings), precision)
+    whole = circuit.decompose(sorted(forgotten)) if forgotten else circuit
+    return _PubEvaluator(estimator, PerturbedCircuit(whole, observables, parameters, settings), precision)
 
 
 def _joined(inputs: Array, weights: Array) -> Array:

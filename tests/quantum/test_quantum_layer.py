@@ -266,3 +266,22 @@ def test_wrong_arguments_are_refused(spec: CircuitSpec) -> None:
         QuantumLayer(build_qnn(spec, CompiledEstimator()), [0.1])
     with pytest.raises(CircuitError, match="EstimatorQNN"):
         QuantumLayer(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("gradient", ["auto", "spsa"])
+def test_stock_aer_gets_no_gate_whose_angle_it_forgets(gradient: str) -> None:
+    """The stock connector computes something else here; if that ends, Aer is mended and our detour can go."""
+    x, w = ParameterVector("x", 1), ParameterVector("w", 2)
+    circuit = QuantumCircuit(2)
+    circuit.ry(x[0], 0)
+    circuit.ry(1.0, 1)
+    circuit.cp(w[0], 0, 1)
+    circuit.crx(w[1], 0, 1)
+    spec = CircuitSpec("controlled", circuit, tuple(x), tuple(w), (SparsePauliOp("ZI"),))
+    stock = StockAerEstimator(options={"default_precision": 0.0})
+    angles = torch.tensor([[0.8]], dtype=torch.double)
+    exact = QuantumLayer(build_qnn(spec, CompiledEstimator(double=True)), [0.9, 0.7]).double()
+    layer = QuantumLayer(build_qnn(spec, stock), [0.9, 0.7], gradient=gradient).double()
+    torch.testing.assert_close(layer(angles), exact(angles), atol=1e-10, rtol=0)
+    wrong = TorchConnector(build_qnn(spec, stock), np.array([0.9, 0.7]))(angles.float())
+    assert (wrong - exact(angles)).detach().abs().max() > 0.01
