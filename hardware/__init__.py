@@ -5,13 +5,16 @@ The names below are imported when first used, so that `import hardware` costs no
 
     backends       backends by name; the only builder of a `QiskitRuntimeService`
     transpilation  spec -> ISA circuit, layout and report; the part of a device that is simulated locally
-    planning       jobs, executions and seconds before anything is sent; the budget; which steps use the device
+    costs          executions, jobs and seconds of a denoising step, before anything is sent
+    planning       the bill of a run; the budget; which steps use the device
     execution      the only door to Runtime's primitives
     jobs           each job's line in jobs.jsonl, its tags, its stored result
+    records        results in the client's own JSON, beside the checked ones
     evaluator      expectation values of one denoising step from jobs: found again, sent, checked, stored
     reverse        reverse diffusion that can stop before any step and go on
     sensitivity    which denoising steps depend on the bottleneck
     inference      a run directory's way from plan to images
+    image_metrics  images of a device beside their exact twins
     compare        exact, noisy simulation and device on the angles of a run
 """
 

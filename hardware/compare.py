@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.arrays import read_arrays
 from hardware.errors import HardwareError
 from hardware.figures import draw_comparison
+from hardware.image_metrics import compare_stored_images, run_classifier
 from hardware.jobs import JobLog, read_result
 from hardware.reverse import circuit_weights
 from hardware.workload import Workload
+from qhybrid.evaluation.features import FeatureExtractor
 from qhybrid.quantum.devices import crop, noise_model
 from qhybrid.rundir import read_json, write_json
 
@@ -57,7 +58,10 @@ def load_results(workload: Workload) -> Results:
     folder = workload.run.hardware
     rows = JobLog(folder / "jobs.jsonl").results(workload.plan.key)
     if not rows:
-        raise HardwareError(f"`{folder}` has no result of a device yet: run `qhybrid hardware infer` or `submit` first")
+        raise HardwareError(
+            f"`{folder}` has no result of a device yet for its present plan: run `qhybrid hardware infer` or `submit`, "
+            "which use stored results of the same options again"
+        )
     files = [read_result(folder / "results" / row["file"]) for row in rows]
     return Results(
         steps=np.concatenate(
@@ -75,11 +79,13 @@ def compare(workload: Workload) -> dict[str, Any]:
 
     Returns:
         Content of comparison.json: `standard_error` and, for each pair of sources, `n`, `rms`, `bias` (mean
-        difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest).
+        difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest); `images` as of
+        `compare_images`; `variants` if the run was compared at several levels before.
 
     Raises:
         HardwareError: There is no result yet.
     """
+    path = workload.run.hardware / "comparison.json"
     results = load_results(workload)
     exact = workload.process.exact.values(results.angles)
     chosen = _noisy_rows(len(results.angles), workload)
@@ -87,6 +93,7 @@ def compare(workload: Workload) -> dict[str, Any]:
     # A standard error of 0 (all shots agree) would make any difference infinitely significant.
     errors = np.maximum(results.errors, 1.0 / workload.plan.shots)
     comparison = {
+        "plan": workload.plan.key,
         "backend": workload.plan.backend,
         "level": workload.plan.level,
         "shots": workload.plan.shots,
@@ -111,10 +118,13 @@ def compare(workload: Workload) -> dict[str, Any]:
             for here in [results.patches == patch]
         ],
         "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
-        "images": _image_difference(workload),
+        "images": compare_stored_images(workload.images_file, classifier_of(workload)),
     }
+    known = read_json(path) if path.exists() else {}
+    if known.get("plan") == workload.plan.key and "variants" in known:
+        comparison["variants"] = known["variants"]
     save_noise_model(workload)
-    write_json(workload.run.hardware / "comparison.json", comparison)
+    write_json(path, comparison)
     draw_comparison(exact, results.values, chosen, noisy, comparison, workload.run.hardware / "comparison.png")
     return comparison
 
@@ -138,6 +148,11 @@ def difference(a: Array, b: Array, errors: Array | None = None) -> dict[str, Any
             "largest": float(np.abs(z).max()),
         }
     return found
+
+
+def classifier_of(workload: Workload) -> FeatureExtractor | None:
+    """That of the run's evaluation."""
+    return run_classifier(workload.run, workload.checkpoint.image_shape)
 
 
 def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) -> Array:
@@ -191,15 +206,6 @@ def _noisy_rows(rows: int, workload: Workload) -> NDArray[np.intp]:
         return np.empty(0, dtype=np.intp)
     count = min(rows, max(1, _NOISY_WORK // 4**qubits))
     return np.unique(np.linspace(0, rows - 1, count).round().astype(np.intp))
-
-
-def _image_difference(workload: Workload) -> dict[str, float] | None:
-    """Root mean square difference between the device's images and exact simulation's, in grey levels from 0 to 1."""
-    if not workload.images_file.exists():
-        return None
-    stored = read_arrays(workload.images_file, ("images", "exact"))
-    device, exact = (stored[name].astype(np.float64) for name in ("images", "exact"))
-    return {"n": len(device), "rms": _rms((device - exact) / 255)}
 
 
 def _rms(values: Array) -> float:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from qiskit.providers import BackendV2
 
 from hardware.backends import is_local, open_backend
+from hardware.costs import part_sizes
 from hardware.dispatch import LocalJobs, Sent, ServiceJobs
 from hardware.errors import BudgetError, JobError, JobPendingError, ResultError
 from hardware.execution import Expectations, collect, prepared, submit
 from hardware.jobs import JobLog, ResultStore, Work, job_tags, make_work
 from hardware.modes import ExecutionMode
 from hardware.options import RESULT_OPTIONS, job_options
-from hardware.planning import Plan, part_sizes
+from hardware.planning import Plan
 from hardware.program import Program, check_isa
 from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.primitives.primitive_job import PrimitiveJob
 from qiskit.providers import BackendV2
+from qiskit.transpiler.exceptions import TranspilerError
 from qiskit_ibm_runtime import RuntimeJobV2
 from qiskit_ibm_runtime.decoders.executor.decoder import ExecutorResultDecoder
 from qiskit_ibm_runtime.decoders.executor_estimator.decoder import ClientSideEstimatorDecoder
 from qiskit_ibm_runtime.decoders.executor_sampler.decoder import ClientSideSamplerResultDecoder
+from qiskit_ibm_runtime.exceptions import IBMInputValueError
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from qiskit_ibm_runtime.executor_estimator.prepare import prepare
 from qiskit_ibm_runtime.executor_sampler import Sampler
@@ -78,10 +80,13 @@ class Expectations:
         values: Expectation values `(B, n_out)`; mitigated ones may leave [-1, 1].
         errors: Standard errors `(B, n_out)` as stated by the Estimator; NaN where its extrapolation to zero noise
             (level 2) has a value and an infinite error, as the fit to points without a trend has.
+        primitives: As the client decoded it: a `PrimitiveResult`, or one per copy that was simulated alone; empty if
+            read from a file.
     """
 
     values: NDArray[np.float64]
     errors: NDArray[np.float64]
+    primitives: tuple[Any, ...] = ()
 
 
 def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Prepared:
@@ -158,7 +163,9 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
             for mine, part, count in zip(job.jobs, expected.parts, counts, strict=True)
         ]
         return Expectations(
-            interleave([part.values for part in found], samples), interleave([part.errors for part in found], samples)
+            interleave([part.values for part in found], samples),
+            interleave([part.errors for part in found], samples),
+            tuple(primitive for part in found for primitive in part.primitives),
         )
     raw = _raw_result(job)
     register = "_meas" if expected.readout is None else REGISTER
@@ -169,7 +176,8 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
     shapes = tuple(item.shape[:-1] for item in measured)
     if shapes != expected.shapes:
         raise ResultError(f"job {job.job_id()}: measured bits of shape {shapes} instead of {expected.shapes}")
-    values, errors, without_error = _decoded(raw, expected.readout)
+    primitive = (ClientSideEstimatorDecoder if expected.readout is None else ClientSideSamplerResultDecoder).decode(raw)
+    values, errors, without_error = _estimates(primitive, expected.readout)
     wanted = (-(-samples // expected.copies), expected.copies * outputs)
     for name, array in (("values", values), ("standard errors", errors)):
         if array.shape != wanted:
@@ -178,7 +186,7 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
     if not finite.all():
         raise ResultError(f"job {job.job_id()}: {np.count_nonzero(~finite)} values or standard errors are not finite")
     errors = np.where(np.isfinite(errors), errors, np.nan)
-    return Expectations(values.reshape(-1, outputs)[:samples], errors.reshape(-1, outputs)[:samples])
+    return Expectations(values.reshape(-1, outputs)[:samples], errors.reshape(-1, outputs)[:samples], (primitive,))
 
 
 def _prepare(program: Program, angles: NDArray[np.float64], options: Any) -> Any:
@@ -190,6 +198,13 @@ def _prepare(program: Program, angles: NDArray[np.float64], options: Any) -> Any
             f"`{program.backend.name}`: its gates cannot be twirled ({' '.join(str(error).split())}): use level 0 or 1 "
             "without twirling, or a device's local copy"
         ) from None
+    except TranspilerError as error:
+        raise HardwareError(
+            f"`{program.backend.name}`: waiting qubits cannot be decoupled ({one_line(error.message)}): leave "
+            "dynamical_decoupling out (--dd none), or choose a device that states durations"
+        ) from None
+    except IBMInputValueError as error:
+        raise HardwareError(f"these options do not go together: {one_line(error)}") from None
     return quantum_program
 
 
@@ -199,13 +214,13 @@ def _pubs(program: Program, angles: NDArray[np.float64], options: Any) -> list[A
     return [program.pub(angles)]
 
 
-def _decoded(raw: Any, readout: Readout | None) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _estimates(primitive: Any, readout: Readout | None) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Values, standard errors, and whether a value may come without its error."""
     if readout is None:
-        data = ClientSideEstimatorDecoder.decode(raw)[0].data
+        data = primitive[0].data
         # One row per observable; a packed row holds the observables of all copies.
         return np.asarray(data.evs, dtype=float).T, np.asarray(data.stds, dtype=float).T, "evs_extrapolated" in data
-    bits = [item.data[REGISTER].to_bool_array(order="little") for item in ClientSideSamplerResultDecoder.decode(raw)]
+    bits = [item.data[REGISTER].to_bool_array(order="little") for item in primitive]
     calibration = np.stack([item.reshape(-1, item.shape[-1]) for item in bits[1:]]) if len(bits) > 1 else None
     return *readout.estimate(bits[0], calibration), False
 

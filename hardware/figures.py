@@ -96,17 +96,18 @@ def draw_comparison(
 
 def draw_variants(variants: Sequence[dict[str, Any]], backend: str, path: Path) -> None:
     """Error of the expectation values, of the images, and the price, of each variant of a run; PNG."""
-    figure = Figure(figsize=(11, 0.9 + 0.45 * len(variants)), layout="constrained")
+    figure = Figure(figsize=(13, 0.9 + 0.45 * len(variants)), layout="constrained")
     names = [row["name"] for row in variants]
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, key, label in zip(
-        panels,
-        ("rms", "image_rms", "executions"),
-        ("RMS error of expectation values", "RMS error of pixels", "executions"),
-        strict=True,
-    ):
-        bars = axes.barh(names, [row[key] for row in variants], color=_BLUE)
-        axes.bar_label(bars, fmt="{:,.0f}" if key == "executions" else "{:.2g}", padding=2, fontsize=8)
+    shown = {
+        "RMS error of expectation values": [row["rms"] for row in variants],
+        "RMS error of pixels": [row["images"]["rms"] for row in variants],
+        "1 - structural similarity": [1 - row["images"]["ssim"] for row in variants],
+        "executions": [row["executions"] for row in variants],
+    }
+    panels = figure.subplots(1, len(shown), sharey=True)
+    for axes, (label, values) in zip(panels, shown.items(), strict=True):
+        bars = axes.barh(names, values, color=_BLUE)
+        axes.bar_label(bars, fmt="{:,.0f}" if label == "executions" else "{:.2g}", padding=2, fontsize=8)
         axes.margins(x=0.25)
         axes.set_xlabel(label, fontsize=9)
         axes.tick_params(labelsize=8)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from hardware.arrays import read_arrays
 from hardware.errors import HardwareError
 from hardware.execution import Expectations
+from hardware.records import write_primitive_results
 from hardware.transpilation import Program
 from qhybrid.quantum.spec import circuit_fingerprint
 from qhybrid.rundir import RunDirectory, atomic_path, read_jsonl
@@ -166,7 +167,7 @@ class JobLog:
 
 
 class ResultStore:
-    """Results of jobs as npz files, named by step and content."""
+    """Results of jobs, named by step and content: npz files, and beside each what the client gave (`records`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -178,6 +179,9 @@ class ResultStore:
     def save(self, work: Work, result: Expectations, provenance: dict[str, Any]) -> Path:
         """Write angles, values, standard errors and where they come from."""
         path = self.path(work)
+        if result.primitives:
+            # First, since a result counts as stored when its npz file is there.
+            write_primitive_results(path.with_suffix(".json"), result.primitives)
         with atomic_path(path) as temporary:
             np.savez(
                 temporary,

@@ -43,6 +43,28 @@ def require_mode(backend: BackendV2, mode: Mode) -> None:
         raise HardwareError(f"`{backend.name}`: {_OPEN_PLAN}")
 
 
+def resolve_mode(mode: str, jobs_per_step: int, *, dependent: bool = False, sessions: bool = False) -> Mode:
+    """What `auto` means.
+
+    Jobs of successive steps depend on each other: in a session they queue once, where the account's plan has sessions
+    (it bills the time of the network at home, which the plan counts). Jobs of one step are independent: several go
+    together in a batch.
+
+    Args:
+        mode: As configured.
+        jobs_per_step: Jobs of one denoising step.
+        dependent: Whether several steps use the device.
+        sessions: Whether the account's plan has sessions.
+    """
+    if mode == "auto":
+        if dependent and sessions:
+            return "session"
+        return "batch" if jobs_per_step > 1 else "job"
+    if mode in ("job", "batch", "session"):
+        return mode  # type: ignore[return-value]
+    raise HardwareError(f"mode `{mode}` is unknown: choose auto, job, batch or session")
+
+
 class ExecutionMode:
     """What jobs are sent to: the device itself, or a batch or session of it.
 

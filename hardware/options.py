@@ -28,6 +28,9 @@ RESULT_OPTIONS = (
     "readout_mitigation",
 )
 
+# Mitigation as the resilience level has it, nothing chosen beside it.
+LEVEL_MITIGATION = {"trex": None, "zne": None, "zne_factors": None}
+
 
 class MitigatedSamplerOptions(SamplerOptions):  # type: ignore[misc]  # qiskit_ibm_runtime is untyped
     """Sampler options of a job that measures the readout errors as well, and whose values are corrected for them."""

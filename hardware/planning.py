@@ -1,53 +1,30 @@
 """What a run will cost, before anything is sent: jobs, executions, seconds, and the denoising steps that are worth it.
 
 Costs are those of the real device, also where the run is only simulated on its local copy, so that a rehearsal shows
-the bill. Seconds are 2 per job + (repetition delay + circuit length) x executions; in a session, which is billed by
-wall clock, the classical network's time between two jobs is added.
+the bill; `hardware.costs` has the numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from hardware.backends import device_name
+from hardware.costs import costs_by_level, step_cost
 from hardware.errors import BudgetError, HardwareError
-from hardware.execution import Mode, Prepared, prepared
-from hardware.options import job_options
-from hardware.program import Program, without_idle_qubits
+from hardware.execution import Mode
+from hardware.modes import resolve_mode
+from hardware.program import Program
 from qhybrid.config import HardwareConfig
 
 OPEN_PLAN_SECONDS = 600.0
-MAX_EXECUTIONS_PER_JOB = 10_000_000
-MAX_SECONDS_PER_JOB = 3 * 3600.0
-# 1,600 parameter sets in one request have timed out, and a request holds a few MB.
-MAX_PARAMETER_SETS_PER_JOB = 1000
-MAX_PARAMETER_BYTES_PER_JOB = 2_000_000
 # `auto` stops adding steps once these carry so much of the output's dependence on the bottleneck.
 SENSITIVITY_SHARE = 0.9
-
-
-@dataclass(frozen=True)
-class StepCost:
-    """One denoising step on the device.
-
-    Attributes:
-        jobs: Jobs that its images are split into.
-        executions: Circuit executions of all of them.
-        seconds: Device time.
-        parameter_bytes: Of the largest request.
-    """
-
-    jobs: int
-    executions: int
-    seconds: float
-    parameter_bytes: int
 
 
 @dataclass(frozen=True)
@@ -216,92 +193,6 @@ def check_budget(plan: Plan) -> None:
         raise BudgetError(_too_small(plan.budget_seconds, plan.seconds, f"the plan ({plan.jobs} jobs)", plan.backend))
 
 
-def step_cost(program: Program, config: HardwareConfig) -> StepCost:
-    """Cost of one denoising step, its images split into jobs at the service's limits.
-
-    Raises:
-        HardwareError: A single image is over the limits.
-    """
-    options = job_options(config)
-    jobs = math.ceil(math.ceil(config.images / program.copies) / MAX_PARAMETER_SETS_PER_JOB)
-    while True:
-        largest = _prepared(program, math.ceil(config.images / jobs), options)
-        excess = max(
-            largest.executions / MAX_EXECUTIONS_PER_JOB,
-            largest.seconds / MAX_SECONDS_PER_JOB,
-            largest.parameter_bytes / MAX_PARAMETER_BYTES_PER_JOB,
-        )
-        if excess <= 1:
-            break
-        if jobs == config.images:
-            raise HardwareError(
-                f"one image takes {largest.executions:,} executions and {largest.seconds:.0f} s, a job at most "
-                f"{MAX_EXECUTIONS_PER_JOB:,} and {MAX_SECONDS_PER_JOB:.0f} s: take fewer shots"
-            )
-        jobs = min(config.images, max(jobs + 1, math.ceil(jobs * excess)))
-    sizes = part_sizes(config.images, jobs)
-    by_size = {size: largest if size == sizes[0] else _prepared(program, size, options) for size in set(sizes)}
-    return StepCost(
-        jobs=jobs,
-        executions=sum(by_size[size].executions for size in sizes),
-        seconds=sum(by_size[size].seconds for size in sizes),
-        parameter_bytes=largest.parameter_bytes,
-    )
-
-
-def costs_by_level(
-    program: Program, config: HardwareConfig, cost: StepCost, steps: int, unet_seconds: float = 0.0
-) -> Iterator[dict[str, Any]]:
-    """What the same denoising steps would take at each resilience level of the Estimator, and with the Sampler.
-
-    Twirling and decoupling are kept, mitigation is that of the level. What cannot run is left out: the Sampler where an
-    observable is not diagonal, a level at which one image is over the limits.
-    """
-    narrow = without_idle_qubits(program)
-    variants: list[dict[str, Any]] = [{"primitive": "estimator", "level": level} for level in (0, 1, 2)]
-    for variant in [*variants, {"primitive": "sampler", "level": 0}]:
-        changed = {**variant, "trex": None, "zne": None, "zne_factors": None}
-        own = all(getattr(config, key) == value for key, value in variant.items())
-        try:
-            priced = cost if own else step_cost(narrow, config.model_copy(update=changed))
-        except HardwareError:
-            continue
-        waiting = unet_seconds if resolve_mode(config.mode, priced.jobs) == "session" else 0.0
-        yield {
-            **variant,
-            "jobs": priced.jobs * steps,
-            "executions": priced.executions * steps,
-            "seconds": (priced.seconds + waiting) * steps,
-        }
-
-
-def part_sizes(images: int, jobs: int) -> list[int]:
-    """Images per job, as equal as possible, larger ones first."""
-    return [images // jobs + (index < images % jobs) for index in range(jobs)]
-
-
-def resolve_mode(mode: str, jobs_per_step: int, *, dependent: bool = False, sessions: bool = False) -> Mode:
-    """What `auto` means.
-
-    Jobs of successive steps depend on each other: in a session they queue once, where the account's plan has sessions
-    (it bills the time of the network at home, which the plan counts). Jobs of one step are independent: several go
-    together in a batch.
-
-    Args:
-        mode: As configured.
-        jobs_per_step: Jobs of one denoising step.
-        dependent: Whether several steps use the device.
-        sessions: Whether the account's plan has sessions.
-    """
-    if mode == "auto":
-        if dependent and sessions:
-            return "session"
-        return "batch" if jobs_per_step > 1 else "job"
-    if mode in ("job", "batch", "session"):
-        return mode  # type: ignore[return-value]
-    raise HardwareError(f"mode `{mode}` is unknown: choose auto, job, batch or session")
-
-
 def choose_steps(
     config: HardwareConfig, seconds_per_step: float, sensitivity: Sequence[float] | None, backend: str
 ) -> tuple[int, ...]:
@@ -336,10 +227,6 @@ def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> 
     """Names a run: what decides its images, so neither mode nor budget."""
     content = [identity, config.model_dump(exclude={"mode", "budget_seconds", "qpu_steps"}), chosen]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _prepared(program: Program, samples: int, options: Any) -> Prepared:
-    return prepared(program, np.zeros((samples, program.num_inputs)), options)
 
 
 def _too_small(budget: float, seconds: float, what: str, backend: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -54,14 +54,14 @@ def transpile_table(report: dict[str, Any]) -> Table:
 def plan_table(plan: Plan) -> Group:
     """The bill, what other levels would cost, and the places of the copies."""
     table = Table(show_header=False, title=f"Plan for {plan.device}")
-    mitigation = f"at level {plan.level}" if plan.primitive == "estimator" else "through the Sampler"
     left = "unknown" if plan.remaining_seconds is None else f"{plan.remaining_seconds:.0f} s"
     rows = {
         "backend": plan.backend,
         "mode": plan.mode,
         "steps on the device": f"{', '.join(map(str, plan.qpu_steps))} of 0 to {plan.steps - 1}",
         "jobs": str(plan.jobs),
-        "images, shots": f"{plan.images}, {plan.shots} {mitigation}",
+        "images, shots": f"{plan.images}, {plan.shots}",
+        "mitigation": mitigation_words(plan.config),
         "images side by side": str(plan.pack),
         "executions": f"{plan.executions:,}",
         "device time": f"{plan.seconds:.1f} s",
@@ -76,6 +76,21 @@ def plan_table(plan: Plan) -> Group:
     if plan.pack > 1:
         parts.append(patches_table(plan))
     return Group(*parts)
+
+
+def mitigation_words(config: Mapping[str, Any]) -> str:
+    """What a `HardwareConfig` does about errors: `level 1, no TREX, decoupling XY4`."""
+    if config["primitive"] == "sampler":
+        words = ["sampler, readout " + ("corrected" if config["readout_mitigation"] else "left as it is")]
+    else:
+        words = [f"level {config['level']}"]
+    chosen = {"TREX": config["trex"], "ZNE": config["zne"], "twirling": config["twirling"]}
+    words += [name if wanted else f"no {name}" for name, wanted in chosen.items() if wanted is not None]
+    if config["zne_factors"] is not None:
+        words.append(f"noise factors {', '.join(f'{factor:g}' for factor in config['zne_factors'])}")
+    if config["dynamical_decoupling"] is not None:
+        words.append(f"decoupling {config['dynamical_decoupling']}")
+    return ", ".join(words)
 
 
 def levels_table(plan: Plan) -> Table:
@@ -138,18 +153,47 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
     table.caption = (
         f"stated standard error {comparison['standard_error']:.4f}; z of pure shot noise: RMS 1, 4.6% above 2"
     )
+    images = comparison["images"]
+    if images is not None:
+        table.caption += f"\n{images['n']} images beside their exact twins: {image_words(images)}"
     return table
+
+
+def image_words(images: dict[str, Any]) -> str:
+    """Content of `compare_images` in words."""
+    pixels, ssim, same, distance = _image_cells(images)
+    words = f"pixels differ by {pixels} RMS (0 to 1), structural similarity {ssim}"
+    if images["same_class"] is None:
+        return f"{words}; for the classifier's view, `qhybrid evaluate` on this machine"
+    return f"{words}, {same} in the twin's class, distance in its features {distance} (1: as far as another image)"
 
 
 def variants_table(comparison: dict[str, Any]) -> Table:
     """Levels and packings of one run beside each other."""
-    table = Table("variant", "RMS", "bias", "z: RMS", "|z| > 2", "pixels: RMS", "jobs", "executions", "device time")
+    table = Table("variant", "RMS", "bias", "z RMS", "|z|>2", "pixels", "SSIM", "class", "features")
+    for heading in ("jobs", "executions", "seconds"):
+        table.add_column(heading, justify="right")
     table.title = f"{comparison['backend']} against exact simulation, {comparison['shots']} shots"
     for row in comparison["variants"]:
         z = ("-", "-") if row["z_rms"] is None else (f"{row['z_rms']:.2f}", f"{row['beyond_2']:.1%}")
-        cost = (str(row["jobs"]), f"{row['executions']:,}", f"{row['seconds']:.1f} s") if row["jobs"] else ("-",) * 3
-        table.add_row(row["name"], f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *z, f"{row['image_rms']:.4f}", *cost)
+        cost = (str(row["jobs"]), f"{row['executions']:,}", f"{row['seconds']:.1f}") if row["jobs"] else ("-",) * 3
+        table.add_row(row["name"], f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *z, *_image_cells(row["images"]), *cost)
+    first = comparison["variants"][0]
+    table.caption = (
+        f"RMS, bias, z: of {first['n']} expectation values. Of {first['images']['n']} images beside their exact twins: "
+        "RMS of pixels (0 to 1), structural similarity, share in the twin's class, distance in the classifier's "
+        "features (1: as far as another image)"
+    )
     return table
+
+
+def _image_cells(images: dict[str, Any]) -> list[str]:
+    return [
+        f"{images['rms']:.4f}",
+        f"{images['ssim']:.4f}",
+        "-" if images["same_class"] is None else f"{images['same_class']:.0%}",
+        "-" if images["feature_distance"] is None else f"{images['feature_distance']:.3f}",
+    ]
 
 
 def _percent(value: float | None) -> str:

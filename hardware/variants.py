@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
-from hardware.compare import noisy_values
+from hardware.compare import classifier_of, noisy_values
 from hardware.errors import HardwareError
 from hardware.figures import draw_variants
+from hardware.image_metrics import compare_images
 from hardware.inference import compare_run, infer
+from hardware.options import LEVEL_MITIGATION
 from hardware.reverse import ReverseState
 from hardware.workload import Workload, load_workload
 from qhybrid.config import HardwareConfig
+from qhybrid.data.images import to_uint8
 from qhybrid.rundir import RunDirectory, read_json, write_json
 
 Level = Literal["0", "1", "2", "sampler"]
@@ -55,14 +59,15 @@ def compare_variants(
 
     Args:
         run: With a finished hardware stage, which gives backend, images, steps and shots.
-        levels: Of `0`, `1`, `2` (the Estimator's resilience levels) and `sampler`.
-        packs: Images side by side, `auto` or numbers; by default that of the run.
+        levels: Of `0`, `1`, `2` (the Estimator's resilience levels) and `sampler`; by default that of the run.
+        packs: Images side by side, `auto` or numbers. By default that of the run; and on a local device, where it
+            costs nothing, one by one as well at the first level, which shows what packing costs in accuracy.
         yes: Needed to send to a real device.
         echo: Called with lines that tell what goes on.
 
     Returns:
         Content of comparison.json with `variants`: per variant its name, `rms`, `bias`, `z_rms`, `beyond_2` (against
-        exact values), `image_rms` (grey levels from 0 to 1), `jobs`, `executions`, `seconds`. The first is the noisy
+        exact values), `images` (as of `compare_images`), `jobs`, `executions`, `seconds`. The first is the noisy
         simulation, which has no shots and no cost. Also drawn in variants.png.
 
     Raises:
@@ -70,16 +75,20 @@ def compare_variants(
     """
     directory = RunDirectory.open(run.path if isinstance(run, RunDirectory) else run)
     foreign = [level for level in levels if level not in LEVELS]
-    if foreign or not levels:
+    if foreign:
         raise HardwareError(f"level `{', '.join(foreign)}` is unknown: choose of {', '.join(LEVELS)}")
     workload = load_workload(directory, offline=True)
     if workload is None or not workload.images_file.exists():
         raise HardwareError(f"`{directory.hardware}` has no finished run to vary: run `qhybrid hardware infer` first")
     comparison = compare_run(directory)
+    plan = workload.plan
+    levels = levels or ["sampler" if plan.primitive == "sampler" else str(plan.level)]
+    chosen = [(level, pack) for level in levels for pack in packs or (plan.config["pack"],)]
+    # A local copy has another name than the device that it stands for.
+    if not packs and plan.pack > 1 and plan.backend != plan.device:
+        chosen.insert(1, (levels[0], 1))
     rows = [_noisy_row(workload, comparison)]
-    for level in levels:
-        for pack in packs or (workload.plan.config["pack"],):
-            rows.append(_variant(directory, workload, level, pack, yes, echo))
+    rows += [_variant(directory, workload, level, pack, yes, echo) for level, pack in chosen]
     comparison = {**comparison, "variants": [row for row in rows if row is not None]}
     write_json(directory.hardware / "comparison.json", comparison)
     draw_variants(comparison["variants"], workload.plan.backend, directory.hardware / "variants.png")
@@ -101,9 +110,7 @@ def _variant(
         "pack": pack,
         "qpu_steps": list(workload.plan.qpu_steps),
         "budget_seconds": None,
-        "trex": None,
-        "zne": None,
-        "zne_factors": None,
+        **LEVEL_MITIGATION,
     }
     config = HardwareConfig.model_validate({**workload.plan.config, **changed})
     name = f"{'sampler' if sampler else f'level-{level}'}-pack-{pack}"
@@ -121,7 +128,7 @@ def _variant(
         "z_rms": found["device_against_exact"]["z"]["rms"],
         "beyond_2": found["device_against_exact"]["z"]["beyond_2"],
         "standard_error": found["standard_error"],
-        "image_rms": found["images"]["rms"],
+        "images": found["images"],
         "jobs": plan["jobs"],
         "executions": plan["executions"],
         "seconds": plan["seconds"],
@@ -140,7 +147,7 @@ def _noisy_row(workload: Workload, comparison: dict[str, Any]) -> dict[str, Any]
         lambda _, angles: noisy_values(workload, angles, np.arange(len(angles)) % copies),
         workload.plan.qpu_steps,
     )
-    difference = np.clip(state.images, -1, 1) - np.clip(process.simulate().images, -1, 1)
+    images, twins = (to_uint8(torch.from_numpy(item.images)) for item in (state, process.simulate()))
     return {
         "name": "noisy simulation",
         "level": None,
@@ -151,7 +158,7 @@ def _noisy_row(workload: Workload, comparison: dict[str, Any]) -> dict[str, Any]
         "z_rms": None,
         "beyond_2": None,
         "standard_error": 0.0,
-        "image_rms": float(np.sqrt(np.mean((difference / 2) ** 2))),
+        "images": compare_images(images, twins, classifier_of(workload)),
         "jobs": 0,
         "executions": 0,
         "seconds": 0.0,

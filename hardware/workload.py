@@ -17,9 +17,9 @@ from hardware.backends import is_local, open_backend, seconds_left
 from hardware.errors import HardwareError
 from hardware.figures import draw_layout
 from hardware.isa_cache import cached_transpile
-from hardware.modes import has_sessions
+from hardware.modes import has_sessions, resolve_mode
 from hardware.packing import pack, patch_lines
-from hardware.planning import Plan, check_budget, make_plan, plan_key, resolve_mode
+from hardware.planning import Plan, check_budget, make_plan, plan_key
 from hardware.reverse import ReverseProcess, circuit_weights
 from hardware.sensitivity import measure_sensitivity
 from hardware.transpilation import Program, Transpiled

@@ -355,8 +355,17 @@ class HardwareConfig(Section):
                 "`level`, `trex` and `zne` are the estimator's; `primitive: sampler` mitigates readout by "
                 "`readout_mitigation`"
             )
-        if self.zne_factors is not None and not (self.level == 2 if self.zne is None else self.zne):
+        extrapolated = self.level == 2 if self.zne is None else self.zne
+        if self.zne_factors is not None and not extrapolated:
             raise ValueError("`zne_factors` need `zne: true` or `level: 2`")
+        if self.zne_factors is not None and len(set(self.zne_factors)) < 2:
+            raise ValueError(f"`zne_factors: {self.zne_factors}`: an extrapolation needs at least two different ones")
+        twirled = self.level == 2 if self.twirling is None else self.twirling
+        if self.fractional_gates and (twirled or extrapolated):
+            # A fractional gate is no Clifford gate, and has no inverse among the native ones.
+            raise ValueError(
+                "`fractional_gates` can be neither twirled nor folded: leave out `level: 2`, `twirling`, `zne`"
+            )
         return self
 
 

@@ -21,11 +21,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from qhybrid.data import ImageData, to_tensor
 from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.evaluation.classifier import FEATURE_DIM, Classifier
 from qhybrid.progress import progress
 from qhybrid.rundir import atomic_path
 
@@ -34,44 +35,9 @@ Floats = NDArray[np.float64]
 ARCHITECTURE = "convnet-1"
 """Changes whenever network or training change: it is part of the cache's key."""
 
-FEATURE_DIM = 64
 _BATCH = 64
 _EPOCHS = 15
 _MIN_STEPS, _MAX_STEPS = 300, 1200
-
-
-class Classifier(nn.Module):
-    """Convolutions down to 4 x 4 or less, global mean, `FEATURE_DIM` features, one logit per class.
-
-    Args:
-        channels: 1 or 3.
-        image_size: Side in pixels, at least 8.
-        classes: Number of logits.
-    """
-
-    def __init__(self, channels: int, image_size: int, classes: int) -> None:
-        super().__init__()
-        # The first stride bounds the cost: the widest layer has at most 56 x 56 places, at 224 pixels.
-        stride = 1 if image_size <= 16 else 2 if image_size <= 64 else 4
-        layers = _convolution(channels, 32, stride)
-        width, side = 32, -(-image_size // stride)
-        while side > 4:
-            wider = min(2 * width, 128)
-            layers += _convolution(width, wider, 2)
-            width, side = wider, -(-side // 2)
-        # The mean over a small grid of places keeps where things are, which a global mean would lose.
-        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        self.penultimate = nn.Linear(4 * width, FEATURE_DIM)
-        self.head = nn.Linear(FEATURE_DIM, classes)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, FEATURE_DIM) and logits (B, classes) of images (B, C, H, W) in [-1, 1]."""
-        features = F.relu(self.penultimate(self.body(x)))
-        return features, self.head(features)
-
-
-def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
 @dataclass(frozen=True)
@@ -138,12 +104,39 @@ def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -
         "dataset": full.name,
         "data_checksum": full.checksum,
         "dimension": FEATURE_DIM,
+        "multi_label": multi_label,
         "n_train": len(full.train),
         "n_test": len(full.test),
         "accuracy": _accuracy(logits, full.test_labels, multi_label),
     }
     _write(path, tensors, record)
     return FeatureExtractor(network, mean.numpy(), scale.numpy(), record, multi_label=multi_label, cached=False)
+
+
+def stored_extractor(record: Mapping[str, Any], *, channels: int, image_size: int) -> FeatureExtractor | None:
+    """The very classifier that an evaluation used, if this machine keeps its weights; no data set is read.
+
+    Args:
+        record: `features` of an `evaluation.json`.
+        channels: Of the images, 1 or 3.
+        image_size: Their side in pixels.
+    """
+    for path in sorted(cache_folder().glob(f"{record['dataset']}-*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                kept = json.loads(file.metadata()["record"])
+                classes = file.get_slice("head.bias").get_shape()[0]
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            continue
+        if kept["hash"] == record["hash"]:
+            network = _initial(0, channels, image_size, classes)
+            found = _read(path, network)
+            return (
+                None
+                if found is None
+                else FeatureExtractor(network, *found, kept.get("multi_label", False), cached=True)
+            )
+    return None
 
 
 def cache_folder() -> Path:

@@ -147,6 +147,7 @@ def _hardware(run: RunDirectory) -> dict[str, Any] | None:
         "comparison": _json(run.hardware / "comparison.json"),
         "layout": _picture(run.hardware / "layout.png"),
         "chart": _picture(run.hardware / "comparison.png"),
+        "variants": _picture(run.hardware / "variants.png"),
         "images": _device_images(run.hardware / "images.npz", plan["backend"]),
     }
 

@@ -6,7 +6,8 @@ import torch
 
 from qhybrid.errors import EvaluationError
 from qhybrid.evaluation import features
-from qhybrid.evaluation.features import Classifier, feature_extractor
+from qhybrid.evaluation.classifier import Classifier
+from qhybrid.evaluation.features import feature_extractor, stored_extractor
 
 
 def no_training(*arguments):
@@ -22,6 +23,18 @@ def test_classifier_knows_the_digits_and_comes_back_from_the_cache(digits, cache
     assert again.record == trained.record
     images = digits.test[:50]
     assert np.array_equal(trained(images)[0], again(images)[0])
+
+
+def test_the_classifier_of_an_evaluation_is_found_again_without_the_data_set(digits, cached, tmp_path, monkeypatch):
+    trained = feature_extractor(digits)
+    again = stored_extractor(trained.record, channels=1, image_size=8)
+    images = digits.test[:50]
+    for ours, theirs in zip(again(images), trained(images), strict=True):
+        assert np.array_equal(ours, theirs)
+    other = {**trained.record, "hash": "0" * 64}
+    assert stored_extractor(other, channels=1, image_size=8) is None
+    monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path))
+    assert stored_extractor(trained.record, channels=1, image_size=8) is None
 
 
 def test_features_are_standardized_on_real_training_images(digits, cached):

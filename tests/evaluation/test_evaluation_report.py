@@ -33,8 +33,21 @@ COMPARISON = {
     "device_against_exact": DIFFERENCE,
     "noisy_against_exact": {key: DIFFERENCE[key] for key in ("n", "rms", "bias")},
     "device_against_noisy": None,
-    "images": {"n": 16, "rms": 0.01},
+    "images": {"n": 16, "rms": 0.01, "ssim": 0.9912, "same_class": 0.9375, "feature_distance": 0.123},
 }
+VARIANT = {
+    "name": "level 2, 8 at a time",
+    "n": 448,
+    "rms": 0.031,
+    "bias": -0.002,
+    "z_rms": 1.25,
+    "beyond_2": 0.062,
+    "images": COMPARISON["images"],
+    "executions": 57344,
+    "seconds": 28.5,
+}
+UNPRICED = {"name": "noisy simulation", "z_rms": None, "beyond_2": None, "executions": 0, "seconds": 0.0}
+VARIANTS = [{**VARIANT, **UNPRICED, "images": {**COMPARISON["images"], "same_class": None}}, VARIANT]
 TRANSPILED = {
     "layout": [81, 80, 92, 99],
     "report": {
@@ -116,6 +129,30 @@ def test_report_with_every_part(digits, cached, make_run):
     kid = json.loads(run.evaluation_file.read_text())["metrics"]["kid"]
     assert format_number(kid["value"]) in html
     assert f"[{format_number(kid['interval'][0])}, {format_number(kid['interval'][1])}]" in html
+
+
+def test_report_shows_what_mitigation_gains(digits, tmp_path):
+    run = RunDirectory.create(tmp_path / "run", build_config({"name": "test"}))
+    add_hardware(run, digits.val[:16])
+    plain = write_report(run).read_text()
+    assert "What mitigation gains" not in plain
+    assert "structural similarity 0.9912" in plain
+    assert "94 % of them into their twin's class" in plain.replace("&#39;", "'")
+    write_json(run.hardware / "comparison.json", {**COMPARISON, "variants": VARIANTS})
+    image_grid(digits.val[:1], run.hardware / "variants.png")
+    html = write_report(run).read_text()
+    assert html.count("data:image/png;base64,") == plain.count("data:image/png;base64,") + 1
+    for shown in (
+        "What mitigation gains",
+        "level 2, 8 at a time",
+        "57,344",
+        "1.25",
+        "6.2 %",
+        "28 s",
+        "noisy simulation",
+    ):
+        assert shown in html
+    assert "None" not in html.replace("None:", "")
 
 
 def test_report_loads_nothing_from_outside(digits, cached, make_run):

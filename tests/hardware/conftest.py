@@ -1,17 +1,15 @@
 """A run directory that hardware can work on, and a service to work with."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hardware_runs import MakeRun, tiny_config, write_checkpoint
+from hardware_runs import Command, MakeRun, tiny_config, write_checkpoint
 from loopback import Loopback
 
 from qhybrid import cli
 from qhybrid.rundir import RunDirectory
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,8 @@ from qhybrid.rundir import RunDirectory
 from qhybrid.training.checkpoint import save_checkpoint
 
 MakeRun = Callable[..., RunDirectory]
+# Arguments after `qhybrid hardware`; exit code, stdout, stderr.
+Command = Callable[..., tuple[int, str, str]]
 
 
 def tiny_config(**quantum: object) -> RunConfig:

@@ -68,7 +68,7 @@ def test_what_cannot_be_replayed_is_said(make_run: MakeRun) -> None:
 
 def test_results_of_other_parameters_are_not_taken(run: RunDirectory, tmp_path: Path) -> None:
     hardware.infer(run, OPTIONS)
-    for path in (run.hardware / "results").iterdir():
+    for path in (run.hardware / "results").glob("*.npz"):
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
         arrays["angles"] = arrays["angles"] + 0.1

@@ -5,7 +5,7 @@ import pytest
 from hardware_runs import MakeRun
 
 import hardware
-from hardware import evaluator
+from hardware import compare, evaluator, workload
 from hardware.errors import HardwareError
 from hardware.inference import compare_run
 from hardware.variants import compare_variants
@@ -13,6 +13,12 @@ from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory, read_json
 
 OPTIONS = HardwareConfig(backend="fake_torino", images=4, steps=3, qpu_steps=[1, 2], shots=512, pack=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "draw_layout", lambda *arguments: None)
+    monkeypatch.setattr(compare, "draw_comparison", lambda *arguments: None)
 
 
 def test_levels_and_packings_stand_in_one_table(make_run: MakeRun) -> None:
@@ -31,7 +37,8 @@ def test_levels_and_packings_stand_in_one_table(make_run: MakeRun) -> None:
     assert executions[3] == 2 * (4 + 2) * 512
     for row in rows.values():
         assert 0 < row["rms"] < 0.5
-        assert 0 < row["image_rms"] < 0.5
+        assert 0 < row["images"]["rms"] < 0.5
+        assert 0 < row["images"]["ssim"] < 1
         assert abs(row["bias"]) <= row["rms"]
 
     assert [row["pack"] for row in both["variants"]] == [1, 1, 2]
@@ -44,6 +51,17 @@ def test_levels_and_packings_stand_in_one_table(make_run: MakeRun) -> None:
     assert (run.hardware / "images.npz").read_bytes() == images
     assert (run.hardware / "variants.png").read_bytes().startswith(b"\x89PNG")
     assert read_json(run.hardware / "comparison.json") == both
+
+
+def test_a_packed_run_is_compared_with_its_images_one_by_one(run: RunDirectory) -> None:
+    """What packing costs in accuracy stands in the table unasked, where it costs nothing."""
+    hardware.infer(run, OPTIONS.model_copy(update={"pack": 2, "qpu_steps": [1]}))
+    found = compare_variants(run, [])
+    names = ["noisy simulation", "level 0, 2 at a time", "level 0, 1 at a time"]
+    assert [row["name"] for row in found["variants"]] == names
+    # A comparison of the run alone keeps the variants that were made.
+    assert compare_run(run) == found
+    assert [row["name"] for row in compare_variants(run, ["0"], [2])["variants"]] == names[:2]
 
 
 def test_variants_that_are_there_are_not_run_again(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

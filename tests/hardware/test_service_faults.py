@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
-from hardware_runs import MakeRun
+from hardware_runs import Command, MakeRun
 from loopback import Loopback
 from loopback.server import API_KEY
 
@@ -164,10 +163,10 @@ def test_a_job_that_failed_before_its_line_was_written_is_sent_anew(service: Loo
 
 
 def test_a_job_that_stays_queued_past_the_deadline(service: Loopback, run: RunDirectory) -> None:
-    service.state.outcomes[1] = "hold"
-    with pytest.raises(JobPendingError, match=r"denoising step 1: job j0+1 is queued after 0\.3 s: nothing is lost"):
+    service.state.outcomes[0] = "hold"
+    with pytest.raises(JobPendingError, match=r"denoising step 0: job j0+0 is queued after 0\.3 s: nothing is lost"):
         infer(run, wait_seconds=0.3)
-    assert hardware.fetch(run).step == 1
+    assert hardware.fetch(run).step == 0
     service.state.release()
     infer(run, resume=True)
     assert (len(service.jobs), paid_once(service, run)) == (2, True)

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Command
-from hardware_runs import MakeRun
+from hardware_runs import Command, MakeRun
 from loopback import Loopback
 
 import hardware
-from hardware import planning
+from hardware import costs
 from hardware.inference import status
 from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory, read_json, read_jsonl
@@ -60,7 +59,7 @@ def test_mitigated_jobs_execute_what_the_plan_says(level: int, service: Loopback
 def test_all_parts_of_a_step_are_in_the_queue_before_the_first_is_waited_for(
     service: Loopback, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "MAX_PARAMETER_SETS_PER_JOB", 1)
+    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 1)
     service.watch = lambda when, method, path: service.state.release() if len(service.jobs) >= 2 else None
     service.state.outcomes[0] = "hold"
     run = make_run(qubits=2)
@@ -129,7 +128,7 @@ def test_auto_takes_a_session_for_dependent_jobs_where_the_plan_has_sessions(
     run = make_run(qubits=2)
     assert hardware.plan(run, TWO).mode == "session"
     assert hardware.plan(run, TWO.model_copy(update={"qpu_steps": [1]})).mode == "job"
-    monkeypatch.setattr(planning, "MAX_PARAMETER_SETS_PER_JOB", 1)
+    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 1)
     assert hardware.plan(run, TWO.model_copy(update={"qpu_steps": [1]})).mode == "batch"
 
 
@@ -138,7 +137,7 @@ def test_auto_takes_no_session_on_an_open_plan(
 ) -> None:
     run = make_run(qubits=2)
     assert hardware.plan(run, TWO).mode == "job"
-    monkeypatch.setattr(planning, "MAX_PARAMETER_SETS_PER_JOB", 1)
+    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 1)
     assert hardware.plan(run, TWO).mode == "batch"
 
 
