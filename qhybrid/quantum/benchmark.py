@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from qhybrid.quantum.benchmark_peers import CONTENDERS, OURS, NotPossibleError, Problem
-from qhybrid.quantum.compiled import available_threads
+from qhybrid.quantum.threads import available_threads
 
 BATCH, LAYERS = 64, 3
 _SHORTEST = 2e-2

@@ -9,13 +9,12 @@ from the forward pass while they fit `STATE_BUDGET`, and computed again beyond.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
@@ -29,6 +28,8 @@ from qhybrid.quantum.kernels import run_backward, run_forward
 from qhybrid.quantum.lowering import Rotation, lower
 from qhybrid.quantum.program import Program, assemble
 from qhybrid.quantum.simd import LANES
+from qhybrid.quantum.threads import available_threads, thread_pool
+from qhybrid.quantum.torch_circuit import TorchCircuit
 from qhybrid.quantum.workspace import Workspace, make_workspace
 
 Array = NDArray[np.float64]
@@ -39,8 +40,11 @@ _WORK_PER_THREAD = 100_000
 """Amplitude updates (of one slice) below which another thread costs more than it gives: about 0.2 ms. On a busy machine
 waiting for a second thread takes longer than that."""
 
+Engine = Literal["auto", "torch"]
+"""`auto` is the kernels on a CPU and PyTorch on a CUDA device; `torch` is PyTorch on both."""
 
 _NONE = np.empty(0)
+_CPU = torch.device("cpu")
 
 
 class CompiledCircuit:
@@ -63,6 +67,7 @@ class CompiledCircuit:
         *,
         double: bool = False,
         threads: int | None = None,
+        engine: Engine = "auto",
     ) -> None:
         """Compile.
 
@@ -72,6 +77,7 @@ class CompiledCircuit:
             parameters: All parameters of the circuit, in the order of the value columns.
             double: complex128 instead of complex64.
             threads: At most so many; by default one per available core.
+            engine: What computes on a CPU.
 
         Raises:
             CircuitError: The circuit cannot be simulated exactly.
@@ -89,6 +95,8 @@ class CompiledCircuit:
             *(self._features.parameters_of(op.angle) for op in ops if isinstance(op, Rotation))
         )
         self._threads = threads or available_threads()
+        self._engine = engine
+        self._on: dict[torch.device, TorchCircuit] = {}
         self._local = threading.local()
         self._varying: dict[int, NDArray[np.int64]] = {}
 
@@ -160,9 +168,20 @@ class CompiledCircuit:
         gradient = self._features.pull_back(_joined(inputs, weights), by_row)
         return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
 
+    def in_tensors(self, device: torch.device) -> TorchCircuit | None:
+        """The same circuit for tensors on that device, where PyTorch is what computes."""
+        if device.type != "cuda" and self._engine == "auto":
+            return None
+        if device not in self._on:
+            self._on[device] = TorchCircuit(self.program, self._features, device)
+        return self._on[device]
+
     def _forward(
         self, rows: Array, common: Array, varying: NDArray[np.int64], keep: bool
     ) -> tuple[Array, NDArray[Any]]:
+        if tensors := self.in_tensors(_CPU):
+            outputs, _ = tensors.forward(torch.from_numpy(_joined(rows, common)))
+            return outputs.double().numpy(), np.empty(0, dtype=self._real)
         out = np.empty((len(rows), self.num_outputs))
         slices = -(-len(rows) // LANES)
         size = slices * 2 * LANES * 2**self.program.num_qubits
@@ -186,6 +205,9 @@ class CompiledCircuit:
                 f"gradient of shape {grad_output.shape}, expected {(len(rows), self.num_outputs)}: one row per "
                 "sample, one column per observable"
             )
+        if tensors := self.in_tensors(_CPU):
+            gradient = tensors.vjp(torch.from_numpy(_joined(rows, common)), torch.from_numpy(grad_output)).numpy()
+            return gradient[:, : rows.shape[1]], gradient[:, rows.shape[1] :]
         out = np.ascontiguousarray(grad_output, dtype=np.float64)
         slices = -(-len(rows) // LANES)
         by_row, by_slice = np.empty_like(rows), np.empty((slices, len(common)))
@@ -246,7 +268,7 @@ class CompiledCircuit:
         def task(index: int) -> None:
             run(bounds[index], bounds[index + 1], self._workspace(backward))
 
-        futures = [_pool().submit(task, index) for index in range(1, threads)]
+        futures = [thread_pool().submit(task, index) for index in range(1, threads)]
         task(0)
         for future in futures:
             future.result()
@@ -260,25 +282,5 @@ class CompiledCircuit:
         return found
 
 
-def available_threads() -> int:
-    """Cores that this process may use; `OMP_NUM_THREADS` lowers it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores, int(limit))) if limit.isdigit() else cores
-
-
 def _joined(inputs: Array, weights: Array) -> Array:
     return np.concatenate([inputs, np.broadcast_to(weights, (len(inputs), len(weights)))], axis=1)
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-_pools_lock = threading.Lock()
-
-
-def _pool() -> ThreadPoolExecutor:
-    """Worker threads of this process; a forked child needs its own, since threads do not survive a fork."""
-    with _pools_lock:
-        if os.getpid() not in _pools:
-            _pools.clear()
-            _pools[os.getpid()] = ThreadPoolExecutor(available_threads(), thread_name_prefix="qhybrid-quantum")
-        return _pools[os.getpid()]

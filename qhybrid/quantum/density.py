@@ -12,10 +12,8 @@ segments, so that a thread holds about 2 sqrt(L) states of a slice for L operati
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,6 @@ from numpy.typing import NDArray
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Features
 from qhybrid.quantum.channels import NoisyOp, absorb_channels, merge_channels
-from qhybrid.quantum.compiled import available_threads
 from qhybrid.quantum.density_maps import DensityWorkspace, make_density_workspace
 from qhybrid.quantum.density_program import DensityProgram, assemble_density
 from qhybrid.quantum.density_sweep import density_backward, density_forward
@@ -32,6 +29,7 @@ from qhybrid.quantum.feasibility import require_feasible_under_noise
 from qhybrid.quantum.heisenberg import Observables, drop_idle_qubits
 from qhybrid.quantum.lowering import Rotation
 from qhybrid.quantum.simd import LANES
+from qhybrid.quantum.threads import available_threads, thread_pool
 
 Array = NDArray[np.float64]
 
@@ -185,7 +183,7 @@ class DensityCircuit:
         work = slices * (self._row // LANES) * (len(self.program.ops) + 1) * passes
         threads = max(1, min(self._threads, slices, work // _WORK_PER_THREAD))
         bounds = [slices * k // threads for k in range(threads + 1)]
-        futures = [_pool().submit(run, bounds[k], bounds[k + 1]) for k in range(1, threads)]
+        futures = [thread_pool().submit(run, bounds[k], bounds[k + 1]) for k in range(1, threads)]
         run(bounds[0], bounds[1])
         for future in futures:
             future.result()
@@ -200,16 +198,3 @@ class DensityCircuit:
             self._local.level = wanted
         work: DensityWorkspace = self._local.work
         return work
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-_pools_lock = threading.Lock()
-
-
-def _pool() -> ThreadPoolExecutor:
-    """Worker threads of this process; a forked child needs its own, since threads do not survive a fork."""
-    with _pools_lock:
-        if os.getpid() not in _pools:
-            _pools.clear()
-            _pools[os.getpid()] = ThreadPoolExecutor(available_threads(), thread_name_prefix="qhybrid-density")
-        return _pools[os.getpid()]

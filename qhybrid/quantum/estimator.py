@@ -18,7 +18,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Features
-from qhybrid.quantum.compiled import CompiledCircuit
+from qhybrid.quantum.compiled import CompiledCircuit, Engine
 from qhybrid.quantum.density import DensityCircuit
 from qhybrid.quantum.distributions import Distribution, ExactDistribution, NoisyDistribution, settings_of
 from qhybrid.quantum.heisenberg import Pauli, collect, pauli_terms
@@ -60,6 +60,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         gradient: Gradient = "exact",
         double: bool = False,
         threads: int | None = None,
+        engine: Engine = "auto",
     ) -> None:
         """
         Args:
@@ -75,10 +76,12 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             double: complex128 instead of complex64 (about 1e-6 against 1e-15 error, half the speed).
             threads: At most so many threads; by default one per core that the process may use. Results do not depend
                 on it.
+            engine: `auto` computes exact values and gradients by compiled kernels, and by PyTorch for a layer on a CUDA
+                device; `torch` by PyTorch everywhere. Under noise and with shots it is always the kernels.
 
         Raises:
-            CircuitError: Both a noise model and a device, shots below 1, an unknown gradient, or a noise model that
-                cannot be followed.
+            CircuitError: Both a noise model and a device, shots below 1, an unknown gradient or engine, or a noise
+                model that cannot be followed.
         """
         if noise_model is not None and device is not None:
             raise CircuitError(
@@ -88,6 +91,8 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             raise CircuitError(f"{shots} shots: at least 1 is needed, or None for exact expectation values")
         if gradient not in ("exact", "parameter_shift"):
             raise CircuitError(f"gradient `{gradient}` is unknown: exact or parameter_shift")
+        if engine not in ("auto", "torch"):
+            raise CircuitError(f"engine `{engine}` is unknown: auto or torch")
         if device is not None:
             from qhybrid.quantum.devices import noise_model as noise_of
 
@@ -100,6 +105,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         self.gradient: Gradient = gradient
         self.double = double
         self.threads = threads
+        self.engine: Engine = engine
         ideal = noise_model is None or noise_model.is_ideal()
         self._noise = None if ideal else GateNoise(noise_model)
         self._compiled: dict[Any, Evaluator] = {}
@@ -185,7 +191,9 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         observables = collect(terms)
         settings = settings_of(observables)
         if self._noise is None:
-            exact = CompiledCircuit(circuit, observables, parameters, double=self.double, threads=self.threads)
+            exact = CompiledCircuit(
+                circuit, observables, parameters, double=self.double, threads=self.threads, engine=self.engine
+            )
             if self.shots is None:
                 return exact
             gates = lower(circuit, features)

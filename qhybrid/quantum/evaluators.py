@@ -33,17 +33,17 @@ class Evaluator(Protocol):
         """Gradient by inputs (B, n_in) and by weights (n_weights,)."""
 
 
-class _ExactEvaluator:
+class ExactEvaluator:
     """Without noise and shots: inputs and weights go to the kernels as they are."""
 
     def __init__(self, compiled: CompiledCircuit) -> None:
-        self._compiled = compiled
+        self.compiled = compiled
 
     def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
-        return self._compiled.forward_split(inputs, weights, keep=any(needs))
+        return self.compiled.forward_split(inputs, weights, keep=any(needs))
 
     def backward(self, inputs: Array, weights: Array, stash: Any, grad_output: Array) -> tuple[Array, Array]:
-        return self._compiled.vjp_split(inputs, weights, grad_output, stash if len(stash) else None)
+        return self.compiled.vjp_split(inputs, weights, grad_output, stash if len(stash) else None)
 
 
 class _NoisyEvaluator:
@@ -103,7 +103,7 @@ def make_evaluator(
     """
     if gradient == "auto" and isinstance(estimator, CompiledEstimator):
         compiled = estimator.compile(circuit, observables, parameters)
-        return _ExactEvaluator(compiled) if isinstance(compiled, CompiledCircuit) else _NoisyEvaluator(compiled)
+        return ExactEvaluator(compiled) if isinstance(compiled, CompiledCircuit) else _NoisyEvaluator(compiled)
     # Aer's own estimators forget free angles of controlled gates (https://github.com/Qiskit/qiskit-aer/issues/2403).
     forgotten = CONTROLLED if type(estimator).__module__.startswith("qiskit_aer.") else frozenset()
     if gradient in ("auto", "parameter_shift"):

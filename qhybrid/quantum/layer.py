@@ -25,11 +25,12 @@ from qiskit_machine_learning.neural_networks import EstimatorQNN
 from torch import Tensor
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.evaluators import Evaluator, make_evaluator
+from qhybrid.quantum.evaluators import Evaluator, ExactEvaluator, make_evaluator
 from qhybrid.quantum.factory import build_estimator
 from qhybrid.quantum.pubs import as_pauli_sum
 from qhybrid.quantum.spec import CircuitSpec
 from qhybrid.quantum.spsa import Spsa
+from qhybrid.quantum.torch_circuit import TorchCircuit
 
 __all__ = ["QuantumLayer", "build_estimator", "build_qnn"]
 
@@ -128,7 +129,13 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         rows = angles if is_batch else _as_rows(angles, expected)
         # Inside an autograd function gradient mode is always off, so whether it was on is asked here.
         wanted = torch.is_grad_enabled()
-        outputs: Tensor = _Evaluate.apply(rows, weight, self._evaluator, wanted)  # type: ignore[no-untyped-call]
+        exact = self._evaluator
+        tensors = exact.compiled.in_tensors(rows.device) if isinstance(exact, ExactEvaluator) else None
+        outputs: Tensor = (
+            _Evaluate.apply(rows, weight, self._evaluator, wanted)  # type: ignore[no-untyped-call]
+            if tensors is None
+            else _EvaluateInTensors.apply(rows, weight, tensors, wanted)  # type: ignore[no-untyped-call]
+        )
         return outputs if is_batch else outputs.reshape(*angles.shape[:-1], outputs.shape[-1])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -161,6 +168,35 @@ class _Evaluate(torch.autograd.Function):
         if torch.is_grad_enabled():
             first, second = _once(first), _once(second)
         return first, second, None, None
+
+
+class _EvaluateInTensors(torch.autograd.Function):
+    """Everything stays on the device of the inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, circuit: TorchCircuit, wanted: bool) -> Tensor:
+        common = weight.to(inputs.device, torch.float64).expand(len(inputs), -1)
+        values = torch.cat([inputs.to(torch.float64), common], dim=1)
+        features = circuit.features(values)
+        outputs, states = circuit.forward(features)
+        if wanted and (ctx.needs_input_grad[0] or ctx.needs_input_grad[1]):
+            ctx.circuit = circuit
+            ctx.likes = inputs.shape[1], inputs.dtype, weight.dtype, weight.device
+            ctx.save_for_backward(values, features, states)
+        return outputs.to(inputs.dtype if inputs.dtype in _NUMPY_TYPES else torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        values, features, states = ctx.saved_tensors
+        split, dtype, weight_dtype, weight_device = ctx.likes
+        with torch.no_grad():
+            gradient = ctx.circuit.pull_back(values, ctx.circuit.vjp(features, grad_output, states))
+            by_input = gradient[:, :split].to(dtype) if ctx.needs_input_grad[0] else None
+            summed = gradient[:, split:].sum(0)
+            by_weight = summed.to(weight_device, weight_dtype) if ctx.needs_input_grad[1] else None
+        if torch.is_grad_enabled():
+            by_input, by_weight = _once(by_input), _once(by_weight)
+        return by_input, by_weight, None, None
 
 
 def _once(gradient: Tensor | None) -> Tensor | None:

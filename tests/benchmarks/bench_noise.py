@@ -25,7 +25,7 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 
 from qhybrid.quantum import AerEstimator, CompiledEstimator, QuantumLayer, build_qnn
 from qhybrid.quantum.ansatz import benchmark_spec
-from qhybrid.quantum.compiled import available_threads
+from qhybrid.quantum.threads import available_threads
 
 RATE, LAYERS = 0.02, 3
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]

@@ -47,7 +47,7 @@ def prepared(num_qubits: int) -> QuantumCircuit:
 
 
 def check(circuit: QuantumCircuit, *, shifts: bool = True) -> None:
-    """Values against Qiskit, gradients against central differences, parameter shifts against the adjoint."""
+    """Values against Qiskit, gradients against central differences; tensors and shifts against the kernels."""
     n = circuit.num_qubits
     observables = [SparsePauliOp(letter * n) for letter in "XYZ"]
     observables += [SparsePauliOp("I" * (n - 1) + letter) for letter in "XZ"]
@@ -63,6 +63,9 @@ def check(circuit: QuantumCircuit, *, shifts: bool = True) -> None:
     for column, step in enumerate(1e-5 * np.eye(len(parameters))):
         difference = (compiled.expectations(values + step) - compiled.expectations(values - step)) / 2e-5
         np.testing.assert_allclose(gradient[:, column], (difference * grad_output).sum(axis=1), atol=1e-6)
+    in_tensors = CompiledEstimator(double=True, engine="torch").compile(circuit, observables, parameters)
+    np.testing.assert_allclose(in_tensors.expectations(values), found, atol=1e-11)
+    np.testing.assert_allclose(in_tensors.vjp(values, grad_output), gradient, atol=1e-10)
     if shifts:
         shifted = ShiftedCircuit(circuit, observables, parameters)
         same, jacobian = shifted.evaluate(StatevectorEstimator(), values, frozenset(range(len(parameters))), 0.0)

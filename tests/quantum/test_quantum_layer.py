@@ -23,6 +23,7 @@ from qhybrid.quantum.estimator import CompiledEstimator
 from qhybrid.quantum.layer import QuantumLayer, build_qnn
 from qhybrid.quantum.spec import CircuitSpec
 
+X = torch.linspace(-3, 3, 10 * 5).reshape(10, 5)
 ANSATZE = ("ry_rz_ladder", "real_amplitudes", "reuploading")
 
 
@@ -83,14 +84,44 @@ def test_agrees_with_the_stock_connector(spec: CircuitSpec) -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
+ENGINES = [
+    pytest.param("auto", "cpu", id="kernels"),
+    pytest.param("torch", "cpu", id="tensors"),
+    pytest.param(
+        "auto", "cuda", id="cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+    ),
+]
+
+
+@pytest.mark.parametrize(("engine", "device"), ENGINES)
 @pytest.mark.parametrize("name", [*ANSATZE, "awkward"])
-def test_gradcheck(name: str) -> None:
+def test_gradcheck(name: str, engine: str, device: str) -> None:
     spec = awkward_spec() if name == "awkward" else build_spec(name, 2, 2)
-    layer = double_layer(spec, CompiledEstimator(double=True))
-    x = torch.randn(3, len(spec.inputs), dtype=torch.double, requires_grad=True)
+    layer = double_layer(spec, CompiledEstimator(double=True, engine=engine)).to(device)
+    x = torch.randn(3, len(spec.inputs), dtype=torch.double, requires_grad=True, device=device)
     assert torch.autograd.gradcheck(
         lambda x, w: torch.func.functional_call(layer, {"weight": w}, (x,)), (x, layer.weight)
     )
+
+
+@pytest.mark.parametrize(("engine", "device"), ENGINES)
+@pytest.mark.parametrize("part", [None, 3])
+def test_tensors_agree_with_kernels(
+    engine: str, device: str, part: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In single precision, a whole batch and in parts, with and without gradients, in the dtype that comes in."""
+    spec = build_spec("reuploading", 5, 2)
+    if part:
+        monkeypatch.setattr("qhybrid.quantum.torch_circuit.STATE_BUDGET", part * 2**5 * 8)
+    expected = gradients(QuantumLayer(build_qnn(spec, CompiledEstimator(double=True)), seed=3).double(), X.double())
+    layer = QuantumLayer(build_qnn(spec, CompiledEstimator(engine=engine)), seed=3).to(device)
+    for found, exact in zip(gradients(layer, X.to(device)), expected, strict=True):
+        assert (found.dtype, found.device.type) == (torch.float32, device)
+        torch.testing.assert_close(found.double().cpu(), exact, atol=2e-5, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(X.to(device)).double().cpu(), expected[0], atol=2e-5, rtol=0)
+    assert layer(X[:0].to(device)).shape == (0, 5)
+    assert layer(X[0].half().to(device)).dtype == torch.float32
 
 
 def test_is_a_torch_connector_with_one_weight_entry(spec: CircuitSpec, tmp_path: Path) -> None:
@@ -266,6 +297,8 @@ def test_wrong_arguments_are_refused(spec: CircuitSpec) -> None:
         QuantumLayer(build_qnn(spec, CompiledEstimator()), [0.1])
     with pytest.raises(CircuitError, match="EstimatorQNN"):
         QuantumLayer(torch.nn.Linear(1, 1))
+    with pytest.raises(CircuitError, match="engine `jax`"):
+        CompiledEstimator(engine="jax")
 
 
 @pytest.mark.parametrize("gradient", ["auto", "spsa"])

@@ -93,6 +93,9 @@ def test_values_and_gradients(data: st.DataObject) -> None:
     np.testing.assert_allclose(compiled.expectations(values), np.broadcast_to(expected, (2, len(observed))), atol=1e-11)
     grad_output = rng.normal(size=(2, len(observed)))
     gradient = compiled.vjp(values, grad_output)
+    in_tensors = CompiledEstimator(double=True, engine="torch").compile(circuit, observed, parameters)
+    np.testing.assert_allclose(in_tensors.expectations(values), compiled.expectations(values), atol=1e-11)
+    np.testing.assert_allclose(in_tensors.vjp(values, grad_output), gradient, atol=1e-10)
     for column in range(len(parameters)):
         step = np.zeros(len(parameters))
         step[column] = 1e-5
