@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qhybrid.quantum.factory import build_estimator
     from qhybrid.quantum.feasibility import require_feasible
     from qhybrid.quantum.layer import QuantumLayer, build_qnn
+    from qhybrid.quantum.noise_files import load_noise_model, save_noise_model
     from qhybrid.quantum.shrinkage import device_shrinkage
     from qhybrid.quantum.spec import CircuitSpec
     from qhybrid.quantum.trainability import gradient_scaling
@@ -33,9 +34,11 @@ _HOMES = {
     "device_shrinkage": "shrinkage",
     "diagnose": "diagnosis",
     "gradient_scaling": "trainability",
+    "load_noise_model": "noise_files",
     "measure_capability": "capability",
     "published_spec": "ansatz",
     "require_feasible": "feasibility",
+    "save_noise_model": "noise_files",
     "spec_from_config": "ansatz",
 }
 
@@ -51,9 +54,11 @@ __all__ = [
     "device_shrinkage",
     "diagnose",
     "gradient_scaling",
+    "load_noise_model",
     "measure_capability",
     "published_spec",
     "require_feasible",
+    "save_noise_model",
     "spec_from_config",
 ]
 
