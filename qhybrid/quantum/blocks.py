@@ -23,7 +23,8 @@ def prepare(
     for angle in range(num_angles):
         if not (everything or varying[angle]):
             continue
-        for lane in range(LANES):
+        # What all samples share is computed once, not for each lane.
+        for lane in range(LANES if varying[angle] else 1):
             row = min(sample + lane, num_rows - 1)
             value = program.angle_offset[angle]
             for k in range(program.angle_start[angle], program.angle_start[angle + 1]):
@@ -31,6 +32,10 @@ def prepare(
                 value += program.angle_slope[k] * (rows[row, feature] if feature < split else common[feature - split])
             work.half[2 * angle * LANES + lane] = real(math.cos(value / 2))
             work.half[(2 * angle + 1) * LANES + lane] = real(math.sin(value / 2))
+        if not varying[angle]:
+            for lane in range(1, LANES):
+                work.half[2 * angle * LANES + lane] = work.half[2 * angle * LANES]
+                work.half[(2 * angle + 1) * LANES + lane] = work.half[(2 * angle + 1) * LANES]
     for index in range(program.block_start.shape[0] - 1):
         if everything or varying[num_angles + index]:
             _build_block(program, work, index)
