@@ -6,7 +6,6 @@ known before anything is sent, and a result can be held against them. Runtime ac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +30,7 @@ from hardware.errors import HardwareError, ResultError
 from hardware.faults import one_line
 from hardware.options import MitigatedSamplerOptions, estimator_options
 from hardware.patches import PatchJobs, interleave, shares
+from hardware.prepared import Expectations, Prepared
 from hardware.program import Program
 from hardware.readout import REGISTER, Readout, sampler_pubs
 
@@ -40,6 +40,7 @@ __all__ = [
     "Mode",
     "Prepared",
     "collect",
+    "collect_bits",
     "estimator_options",
     "prepared",
     "submit",
@@ -47,46 +48,6 @@ __all__ = [
 
 Mode = Literal["job", "batch", "session"]
 SECONDS_PER_JOB = 2.0
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a job will make the device do.
-
-    Attributes:
-        executions: Circuit executions in all, each of one shot.
-        seconds: Estimated device time.
-        parameter_bytes: Size of the parameter values in the request.
-        shapes: Expected shape of each item's measured bits, without the last axis (bits).
-        copies: Copies of the circuit in one execution.
-        readout: How sampled bits become expectation values; `None` for the Estimator.
-        parts: Of copies that are simulated one by one, each alone.
-    """
-
-    executions: int
-    seconds: float
-    parameter_bytes: int
-    shapes: tuple[tuple[int, ...], ...]
-    copies: int = 1
-    readout: Readout | None = None
-    parts: tuple[Prepared, ...] = ()
-
-
-@dataclass(frozen=True)
-class Expectations:
-    """Checked result of a job.
-
-    Attributes:
-        values: Expectation values `(B, n_out)`; mitigated ones may leave [-1, 1].
-        errors: Standard errors `(B, n_out)` as stated by the Estimator; NaN where its extrapolation to zero noise
-            (level 2) has a value and an infinite error, as the fit to points without a trend has.
-        primitives: As the client decoded it: a `PrimitiveResult`, or one per copy that was simulated alone; empty if
-            read from a file.
-    """
-
-    values: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    primitives: tuple[Any, ...] = ()
 
 
 def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Prepared:
@@ -168,14 +129,7 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
             tuple(primitive for part in found for primitive in part.primitives),
         )
     raw = _raw_result(job)
-    register = "_meas" if expected.readout is None else REGISTER
-    try:
-        measured = [np.asarray(item[register]) for item in raw]
-    except (TypeError, KeyError, IndexError):
-        raise ResultError(f"job {job.job_id()}: the result holds no measured bits ({type(raw).__name__})") from None
-    shapes = tuple(item.shape[:-1] for item in measured)
-    if shapes != expected.shapes:
-        raise ResultError(f"job {job.job_id()}: measured bits of shape {shapes} instead of {expected.shapes}")
+    _measured(job, raw, expected)
     primitive = (ClientSideEstimatorDecoder if expected.readout is None else ClientSideSamplerResultDecoder).decode(raw)
     values, errors, without_error = _estimates(primitive, expected.readout)
     wanted = (-(-samples // expected.copies), expected.copies * outputs)
@@ -187,6 +141,49 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
         raise ResultError(f"job {job.job_id()}: {np.count_nonzero(~finite)} values or standard errors are not finite")
     errors = np.where(np.isfinite(errors), errors, np.nan)
     return Expectations(values.reshape(-1, outputs)[:samples], errors.reshape(-1, outputs)[:samples], (primitive,))
+
+
+def collect_bits(job: Any, expected: Prepared) -> NDArray[np.uint8]:
+    """Take the sampled bits of a job that is done, of a circuit without parameters, and check them.
+
+    Args:
+        job: As for `collect`.
+        expected: From `prepared`, for a program whose observables are the Z of one qubit each.
+
+    Returns:
+        `(shots, observables)`: shots in the order in which they were taken, of all repetitions of the circuit.
+
+    Raises:
+        ResultError: As for `collect`; or something is neither 0 nor 1, or is there twice.
+    """
+    if isinstance(job, PatchJobs):
+        parts = [collect_bits(mine, part) for mine, part in zip(job.jobs, expected.parts, strict=True)]
+        return np.concatenate(parts, axis=1)
+    assert expected.readout is not None  # bits are sampled
+    items = _measured(job, _raw_result(job), expected)
+    width = len(expected.readout.qubits)
+    if any(item.shape[-1] != width or not np.isin(item, (0, 1)).all() for item in items):
+        raise ResultError(f"job {job.job_id()}: not every shot holds {width} bits of 0 or 1")
+    if len({item.tobytes() for item in items}) < len(items):
+        raise ResultError(f"job {job.job_id()}: two of its circuits have the same bits, shot by shot")
+    return np.concatenate(items).astype(np.uint8)[:, expected.readout.columns()]
+
+
+def _measured(job: Any, raw: Any, expected: Prepared) -> list[NDArray[Any]]:
+    """Measured bits of each item of a result, of the expected shapes.
+
+    Raises:
+        ResultError: There are none, or shots are missing.
+    """
+    register = "_meas" if expected.readout is None else REGISTER
+    try:
+        measured = [np.asarray(item[register]) for item in raw]
+    except (TypeError, KeyError, IndexError):
+        raise ResultError(f"job {job.job_id()}: the result holds no measured bits ({type(raw).__name__})") from None
+    shapes = tuple(item.shape[:-1] for item in measured)
+    if shapes != expected.shapes:
+        raise ResultError(f"job {job.job_id()}: measured bits of shape {shapes} instead of {expected.shapes}")
+    return measured
 
 
 def _prepare(program: Program, angles: NDArray[np.float64], options: Any) -> Any:

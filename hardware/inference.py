@@ -24,13 +24,14 @@ from hardware.backends import open_backend
 from hardware.compare import compare
 from hardware.dispatch import ServiceJobs
 from hardware.errors import HardwareError, JobPendingError
-from hardware.evaluator import Allowance, DeviceEvaluator, NotSentError
+from hardware.evaluator import DeviceEvaluator
 from hardware.interruption import interruptible
 from hardware.jobs import PRODUCT_TAG, JobLog, run_id
 from hardware.modes import ExecutionMode, require_mode
 from hardware.planning import Plan
 from hardware.replay import REPLAY, replay
 from hardware.reverse import ReverseState
+from hardware.tasks import Allowance, NotSentError
 from hardware.workload import Workload, load_workload, plan_workload, save_plan
 from qhybrid.config import HardwareConfig
 from qhybrid.progress import progress

@@ -34,7 +34,7 @@ from qhybrid.quantum.spec import circuit_fingerprint
 from qhybrid.rundir import RunDirectory, atomic_path, read_jsonl
 
 PRODUCT_TAG = "qhybrid"
-_TAG_LENGTH = 16
+TAG_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ class Work:
     """What one job is to do.
 
     Attributes:
-        step: Denoising step.
+        step: Denoising step, or number of the job where each is a step of its own.
         part: Number of the job within its step.
         angles: `(B, n_in)`, radians.
         content: SHA-256 (hex) of everything that decides the result but for chance.
         seed: Of the local simulation.
+        seconds: Estimated device time.
     """
 
     step: int
@@ -54,9 +55,17 @@ class Work:
     angles: NDArray[np.float64]
     content: str
     seed: int
+    seconds: float = 0.0
 
 
-def make_work(program: Program, step: int, part: int, angles: NDArray[np.float64], settings: dict[str, Any]) -> Work:
+def make_work(
+    program: Program,
+    step: int,
+    part: int,
+    angles: NDArray[np.float64],
+    settings: dict[str, Any],
+    seconds: float = 0.0,
+) -> Work:
     """Name a job by its content.
 
     Args:
@@ -65,6 +74,7 @@ def make_work(program: Program, step: int, part: int, angles: NDArray[np.float64
         part: Number of the job within its step.
         angles: `(B, n_in)`.
         settings: JSON-able: backend, level, shots and, for a local simulation, its seed.
+        seconds: Estimated device time; not part of the name.
     """
     values = np.ascontiguousarray(angles, dtype=np.float64)
     content = {
@@ -77,7 +87,7 @@ def make_work(program: Program, step: int, part: int, angles: NDArray[np.float64
         **settings,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Work(step, part, values, digest, seed=int(digest[:7], 16))
+    return Work(step, part, values, digest, seed=int(digest[:7], 16), seconds=seconds)
 
 
 def run_id(run: RunDirectory) -> str:
@@ -86,9 +96,9 @@ def run_id(run: RunDirectory) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def job_tags(run: RunDirectory, work: Work) -> list[str]:
-    """Tags of a job at the service: product, run, step, content."""
-    return [PRODUCT_TAG, f"run:{run_id(run)}", f"step:{work.step}", f"content:{work.content[:_TAG_LENGTH]}"]
+def job_tags(owner: str, work: Work) -> list[str]:
+    """Tags of a job at the service: product, run (its `run_id`) or whatever else owns the job, step, content."""
+    return [PRODUCT_TAG, f"run:{owner}", f"step:{work.step}", f"content:{work.content[:TAG_LENGTH]}"]
 
 
 class JobLog:
@@ -146,6 +156,14 @@ class JobLog:
                 found[row["job"]] = row["charged"]
         return found
 
+    def seconds_spent(self, plan: str, *, local: bool) -> float:
+        """Device time of a plan's jobs so far, those that failed included."""
+        if not local:
+            return sum(self.seconds(plan).values())
+        # A local job that ended with its process is simulated again, and would have cost nothing but the one.
+        rows = [row for row in self.rows() if row["event"] == "submitted" and row["plan"] == plan]
+        return float(sum({row["content"]: row["seconds"] for row in rows}.values()))
+
     def results(self, plan: str) -> list[dict[str, Any]]:
         """The last `done` or `reused` line of each step and part of a plan, in their order."""
         found = {
@@ -174,7 +192,7 @@ class ResultStore:
 
     def path(self, work: Work) -> Path:
         """File of a job's result."""
-        return self.folder / f"step-{work.step:03d}-{work.part}-{work.content[:_TAG_LENGTH]}.npz"
+        return self.folder / f"step-{work.step:03d}-{work.part}-{work.content[:TAG_LENGTH]}.npz"
 
     def save(self, work: Work, result: Expectations, provenance: dict[str, Any]) -> Path:
         """Write angles, values, standard errors and where they come from."""

@@ -49,7 +49,7 @@ def estimator_options(
         max_seconds: The service ends the job after that much device time.
     """
     options = EstimatorOptions(resilience_level=level, default_shots=shots)
-    return _common(options, seed, tags, max_seconds)
+    return addressed(options, seed, tags, max_seconds)
 
 
 def job_options(
@@ -65,7 +65,7 @@ def job_options(
     """
     if config.primitive == "sampler":
         kind = MitigatedSamplerOptions if config.readout_mitigation else SamplerOptions
-        options = _common(kind(default_shots=config.shots), seed, tags, max_seconds)
+        options = addressed(kind(default_shots=config.shots), seed, tags, max_seconds)
     else:
         options = estimator_options(config.level, config.shots, seed=seed, tags=tags, max_seconds=max_seconds)
         options.resilience.measure_mitigation = config.trex
@@ -82,7 +82,8 @@ def job_options(
     return options
 
 
-def _common(options: Any, seed: int | None, tags: Sequence[str], max_seconds: float | None) -> Any:
+def addressed(options: Any, seed: int | None, tags: Sequence[str], max_seconds: float | None) -> Any:
+    """Options of one job from those of all: with its seed, its tags and its limit, as for `estimator_options`."""
     options.environment.job_tags = list(tags)
     options.simulator.seed_simulator = seed
     if max_seconds is not None:

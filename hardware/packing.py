@@ -9,7 +9,7 @@ further repetition.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError
 from hardware.transpilation import Transpiled, candidate
-from qhybrid.quantum.embedding import embeddings
+from qhybrid.quantum.embedding import Embedding, embeddings
 from qhybrid.quantum.spec import CircuitSpec
 
 
@@ -60,10 +60,10 @@ def pack(
         return _side_by_side_anywhere(transpiled, spec, backend, wanted)
     least = floor * float(transpiled.report["estimated_success"]) if copies == "auto" else 0.0
     others: list[tuple[int, ...]] = []
-    for place, success in _disjoint(transpiled, spec, backend, spacing):
-        if len(others) + 1 == wanted or success < least:
+    for place in disjoint_places(spec.circuit, backend, spacing, around=transpiled.used_qubits()):
+        if len(others) + 1 == wanted or place.success < least:
             break
-        others.append(place)
+        others.append(place.qubits)
     if copies == "auto":
         repetitions = math.ceil(images / (len(others) + 1))
         others = others[: math.ceil(images / repetitions) - 1]
@@ -111,16 +111,30 @@ def _with_lines(transpiled: Transpiled, others: list[tuple[Transpiled, dict[str,
     return replace(transpiled, report=report, copies=tuple(copy for copy, _ in others))
 
 
-def _disjoint(
-    transpiled: Transpiled, spec: CircuitSpec, backend: BackendV2, spacing: int
-) -> Iterator[tuple[tuple[int, ...], float]]:
-    """Places for further copies and their estimated success, best first, each away from all before it."""
+def disjoint_places(
+    circuit: QuantumCircuit,
+    backend: BackendV2,
+    spacing: int,
+    *,
+    around: Collection[int] = (),
+    without: Collection[int] = (),
+) -> Iterator[Embedding]:
+    """Places for copies of a circuit, best first, each more than `spacing` couplings away from all before it.
+
+    Args:
+        circuit: Placed without routing.
+        backend: With a coupling map.
+        spacing: 0 for neighbours.
+        around: Qubits that are taken, to be kept away from as well.
+        without: Qubits that are not to be used.
+    """
     graph = backend.coupling_map.graph.to_undirected(multigraph=False)
     distance: NDArray[np.float64] = rustworkx.distance_matrix(graph, null_value=math.inf)
-    blocked: NDArray[np.bool_] = np.any(distance[transpiled.used_qubits()] <= spacing, axis=0)
-    for place in embeddings(spec.circuit, backend):
+    blocked: NDArray[np.bool_] = np.any(distance[list(around)] <= spacing, axis=0)
+    blocked[list(without)] = True
+    for place in embeddings(circuit, backend):
         if not blocked[list(place.qubits)].any():
-            yield place.qubits, place.success
+            yield place
             blocked |= np.any(distance[list(place.qubits)] <= spacing, axis=0)
 
 

@@ -57,6 +57,10 @@ class Readout:
             tuple(tuple((value, tuple(position[q] for q in support)) for value, support in terms) for terms in strings),
         )
 
+    def columns(self) -> list[int]:
+        """Where among the bits each observable is found, if each is the Z of one qubit."""
+        return [support[0] for ((_, support),) in self.terms]
+
     def estimate(self, bits: NDArray[np.bool_], calibration: NDArray[np.bool_] | None) -> tuple[Array, Array]:
         """Expectation values and their standard errors, `(rows, observables)` each.
 
@@ -89,11 +93,15 @@ class Readout:
 def sampler_pubs(program: Program, angles: NDArray[np.float64], calibrated: bool) -> list[Any]:
     """Pubs of a Sampler job: the circuit against all angles and, if `calibrated`, all qubits in 0 and all in 1.
 
+    A circuit without parameters is repeated instead, once per row of angles.
+
     Raises:
         HardwareError: An observable holds an X or a Y.
     """
     qubits = Readout.of(program.observables).qubits
-    pubs: list[Any] = [(_measured(program.circuit, qubits), program.bindings(angles))]
+    measured = _measured(program.circuit, qubits)
+    rows = len(program.pack(angles))
+    pubs: list[Any] = [(measured, program.bindings(angles))] if program.inputs else [(measured,)] * rows
     if calibrated:
         zeros = QuantumCircuit(program.circuit.num_qubits, name="all 0")
         ones = QuantumCircuit(program.circuit.num_qubits, name="all 1")

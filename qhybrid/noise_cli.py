@@ -47,7 +47,7 @@ def make(
     )
     certificate = make_bank(out, source, settings, numbers, seed=seed, name=name)
     typer.echo(f"bank: {out}")
-    _print(certificate)
+    print_certificate(certificate)
 
 
 @app.command()
@@ -55,7 +55,7 @@ def certify(bank: BankArgument) -> None:
     """Test a bank against what it claims, and write the certificate into its record."""
     from qhybrid.diffusion.making import certify as certify_bank
 
-    _print(certify_bank(bank))
+    print_certificate(certify_bank(bank))
 
 
 @app.command()
@@ -131,7 +131,8 @@ def _show_schedule(path: Path, overrides: list[str], target: Path) -> None:
     save_figure(figure, target)
 
 
-def _print(certificate: Certificate) -> None:
+def print_certificate(certificate: Certificate) -> None:
+    """A line per check, what else was measured, and whether the claim is kept."""
     from rich.console import Console
     from rich.table import Table
 

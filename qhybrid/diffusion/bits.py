@@ -52,7 +52,7 @@ def toeplitz(raw: Bits, entropy_per_bit: float, seed: int = 0) -> Bits:
     Raises:
         NoiseError: The min-entropy is too small for a single bit.
     """
-    size = math.floor(_BLOCK * entropy_per_bit) - 2 * _SECURITY_BITS
+    size = _hashed_bits(entropy_per_bit)
     if size < 1:
         raise NoiseError(f"min-entropy of {entropy_per_bit:.4f} per bit is too little to extract anything from")
     diagonals = np.random.default_rng(seed).integers(0, 2, _BLOCK + size - 1, dtype=np.uint8).astype(np.float32)
@@ -61,6 +61,11 @@ def toeplitz(raw: Bits, entropy_per_bit: float, seed: int = 0) -> Bits:
     # Sums of at most 2,048 ones are exact in float32, where the product is fastest.
     hashed = [np.rint(part.astype(np.float32) @ matrix).astype(np.uint16) & 1 for part in _slices(blocks, 256)]
     return np.concatenate(hashed).astype(np.uint8).reshape(-1) if hashed else np.zeros(0, np.uint8)
+
+
+def toeplitz_rate(entropy_per_bit: float) -> float:
+    """Bits that `toeplitz` makes of one raw bit."""
+    return max(0, _hashed_bits(entropy_per_bit)) / _BLOCK
 
 
 def most_common_value_entropy(bits: Bits) -> float:
@@ -157,6 +162,10 @@ class BitLaw:
 
         size = 2**self.resolution
         return np.asarray(ndtri((np.arange(size) + 0.5) / size), dtype=np.float64)
+
+
+def _hashed_bits(entropy_per_bit: float) -> int:
+    return math.floor(_BLOCK * entropy_per_bit) - 2 * _SECURITY_BITS
 
 
 def _times(count: int, logarithm: float) -> float:

@@ -25,8 +25,8 @@ LAGS = 64
 _LIMIT = 1 << 22
 _RUNS = 64
 _ALPHA = 1e-4
-_LEAST_BITS = 100_000
-_LEAST_EVALUATIONS = 2_000
+LEAST_BITS = 100_000
+LEAST_EVALUATIONS = 2_000
 _LEAST_ENTROPY = 0.98
 # Width of the image that a stream of single numbers is laid out on to see spatial correlation.
 _WIDTH = 28
@@ -116,9 +116,9 @@ def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str)
     Raises:
         NoiseError: Fewer than 100,000 bits.
     """
-    if integers.size * resolution < _LEAST_BITS:
+    if integers.size * resolution < LEAST_BITS:
         raise NoiseError(
-            f"{integers.size * resolution:,} bits are too few for a certificate: at least {_LEAST_BITS:,} are needed"
+            f"{integers.size * resolution:,} bits are too few for a certificate: at least {LEAST_BITS:,} are needed"
         )
     law = BitLaw(resolution)
     bits = law.bits(integers)
@@ -171,8 +171,8 @@ def certify_fluctuations(
     Raises:
         NoiseError: Fewer than 2,000 evaluations.
     """
-    if len(values) < _LEAST_EVALUATIONS:
-        raise NoiseError(f"{len(values):,} evaluations are too few for a certificate: at least {_LEAST_EVALUATIONS:,}")
+    if len(values) < LEAST_EVALUATIONS:
+        raise NoiseError(f"{len(values):,} evaluations are too few for a certificate: at least {LEAST_EVALUATIONS:,}")
     columns = values.T.astype(np.float64)
     evaluations = columns.shape[1]
     moments = [_moments(column) for column in columns]

@@ -159,15 +159,9 @@ class SimulatedFluctuations:
     """`quantum_intrinsic`: standardized fluctuations of the expectation values of an entangling circuit."""
 
     def __init__(self, config: SimulatedNoiseConfig) -> None:
-        from qhybrid.quantum.ansatz import build_spec
-
-        spec = build_spec("ry_rz_ladder", config.qubits, _LAYERS)
-        parameters = [*spec.inputs, *spec.weights]
-        angles = np.random.default_rng(_ANGLE_SEED).uniform(0.25 * np.pi, 0.75 * np.pi, len(parameters))
-        circuit = spec.circuit.assign_parameters(dict(zip(parameters, angles, strict=True)))
         self.shots = config.shots
         self.patch = patch_of(config.qubits)
-        self.circuit = MeasuredCircuit(circuit, config.device)
+        self.circuit = MeasuredCircuit(entangling_circuit(config.qubits), config.device)
         self.mean = self.circuit.expectations()
         self.deviation = np.sqrt((1 - self.mean**2) / self.shots)
 
@@ -180,6 +174,16 @@ class SimulatedFluctuations:
         check_patch(self.patch, shape, f"{self.circuit.num_qubits} qubits")
         values = self.evaluations(name, math.prod(shape) // math.prod(self.patch))
         return torch.from_numpy(lay_patches(values.reshape(-1), self.patch, shape))
+
+
+def entangling_circuit(qubits: int) -> Any:
+    """The circuit of `quantum_intrinsic`, a `QuantumCircuit`: angles that leave every <Z_i> far from its ends."""
+    from qhybrid.quantum.ansatz import build_spec
+
+    spec = build_spec("ry_rz_ladder", qubits, _LAYERS)
+    parameters = [*spec.inputs, *spec.weights]
+    angles = np.random.default_rng(_ANGLE_SEED).uniform(0.25 * np.pi, 0.75 * np.pi, len(parameters))
+    return spec.circuit.assign_parameters(dict(zip(parameters, angles, strict=True)))
 
 
 def standardize(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hardware_runs import MakeRun, tiny_config, write_checkpoint
 
 import hardware
-from hardware import evaluator
+from hardware import evaluator, runner
 from hardware.errors import BudgetError, HardwareError
 from hardware.inference import compare_run, status
 from hardware.reverse import ReverseProcess
@@ -98,15 +99,15 @@ class Killed(BaseException):
     """Stands for a signal: nothing catches it."""
 
 
-@pytest.mark.parametrize("place", ["submit", "collect"])
+@pytest.mark.parametrize(("module", "place"), [(runner, "submit"), (evaluator, "collect")])
 def test_a_run_that_was_killed_goes_on_to_the_same_images(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, place: str
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, module: ModuleType, place: str
 ) -> None:
     whole = make_run("whole")
     hardware.infer(whole, options())
 
     killed = make_run("killed")
-    genuine = getattr(evaluator, place)
+    genuine = getattr(module, place)
     calls = iter(range(100))
 
     def die(*args: Any) -> Any:
@@ -115,7 +116,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_images(
         return genuine(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluator, place, die)
+        patch.setattr(module, place, die)
         with pytest.raises(Killed):
             hardware.infer(killed, options())
     assert not (killed.hardware / "images.npz").exists()

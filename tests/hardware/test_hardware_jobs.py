@@ -39,7 +39,7 @@ def test_a_job_is_named_by_everything_that_decides_its_result() -> None:
 
 def test_tags_name_run_step_and_content(run: RunDirectory, make_run) -> None:  # type: ignore[no-untyped-def]
     work = make_work(program(), 3, 0, np.zeros((2, 2)), SETTINGS)
-    tags = job_tags(run, work)
+    tags = job_tags(run_id(run), work)
     assert tags == ["qhybrid", f"run:{run_id(run)}", "step:3", f"content:{work.content[:16]}"]
     assert run_id(make_run("other", qubits=2)) != run_id(run)
 

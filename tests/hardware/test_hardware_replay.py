@@ -7,7 +7,7 @@ import pytest
 from hardware_runs import MakeRun, tiny_config, write_checkpoint
 
 import hardware
-from hardware import backends, evaluator, workload
+from hardware import backends, runner, workload
 from hardware.errors import BackendError, HardwareError
 from hardware.inference import compare_run
 from qhybrid.config import HardwareConfig
@@ -29,7 +29,7 @@ def test_a_finished_run_is_replayed_without_its_device(make_run: MakeRun, monkey
     (run.hardware / "images.npz").unlink()
 
     monkeypatch.setattr(workload, "open_backend", no_device)
-    monkeypatch.setattr(evaluator, "submit", no_device)
+    monkeypatch.setattr(runner, "submit", no_device)
     monkeypatch.setattr(backends, "snapshot", no_device)
     lines: list[str] = []
     again = hardware.infer(run, REPLAY, echo=lines.append)

@@ -5,7 +5,7 @@ import pytest
 from hardware_runs import MakeRun
 
 import hardware
-from hardware import compare, evaluator, workload
+from hardware import compare, runner, workload
 from hardware.errors import HardwareError
 from hardware.inference import compare_run
 from hardware.variants import compare_variants
@@ -67,7 +67,7 @@ def test_a_packed_run_is_compared_with_its_images_one_by_one(run: RunDirectory) 
 def test_variants_that_are_there_are_not_run_again(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     hardware.infer(run, OPTIONS)
     first = compare_variants(run, ["1"])
-    monkeypatch.setattr(evaluator, "submit", None)
+    monkeypatch.setattr(runner, "submit", None)
     assert compare_variants(run, ["1"]) == first
 
 

@@ -16,7 +16,7 @@ from loopback import Loopback
 from loopback.server import API_KEY
 
 import hardware
-from hardware import compare, dispatch, evaluator, modes, workload
+from hardware import compare, dispatch, modes, runner, workload
 from hardware.errors import BackendError, BudgetError, HardwareError, JobError, JobPendingError, ResultError
 from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory, read_json, read_jsonl
@@ -29,7 +29,7 @@ ARGUMENTS = ("--backend", "ibm_manila", "--images", "1", "--steps", "2", "--qpu-
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses give a service time to recover, which this one does not need; pictures are drawn in other tests."""
     monkeypatch.setattr(dispatch, "FIRST_PAUSE", 0.002)
-    monkeypatch.setattr(evaluator, "DOWNLOAD_PAUSE", 0.0)
+    monkeypatch.setattr(runner, "DOWNLOAD_PAUSE", 0.0)
     monkeypatch.setattr(workload, "draw_layout", lambda *arguments: None)
     monkeypatch.setattr(compare, "draw_comparison", lambda *arguments: None)
 
@@ -302,7 +302,7 @@ def test_a_device_that_lost_a_coupling_no_longer_executes_the_circuit(service: L
 
 def test_an_exhausted_quota_stops_before_a_job_that_would_wait_for_weeks(service: Loopback, run: RunDirectory) -> None:
     service.state.limit_seconds = 3.0
-    with pytest.raises(BudgetError, match=r"the account has 1 s left on `ibm_manila` and step 1 takes 2\.0 s"):
+    with pytest.raises(BudgetError, match=r"the account has 1 s left on `ibm_manila` and denoising step 1 takes 2"):
         infer(run)
     assert len(service.jobs) == 1
     service.state.limit_seconds = 600.0

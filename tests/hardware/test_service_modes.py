@@ -112,7 +112,7 @@ def test_what_a_job_was_charged_is_written_down_and_counts_against_the_budget(
     seconds = hardware.plan(run, TWO).seconds
     limited = TWO.model_copy(update={"budget_seconds": seconds + 1.0})
     with pytest.raises(
-        hardware.errors.BudgetError, match=r"budget_seconds 5\.\d+: 0\.\d s are left and step 1 takes 2"
+        hardware.errors.BudgetError, match=r"budget_seconds 5\.\d+: 0\.\d s are left and denoising step 1 takes 2"
     ):
         hardware.infer(run, limited, yes=True)
     rows = read_jsonl(run.hardware / "jobs.jsonl")
