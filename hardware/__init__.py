@@ -1,4 +1,4 @@
-"""A trained circuit on an IBM device: transpile, plan, submit, fetch, infer.
+"""A trained circuit on an IBM device: transpile, plan, submit, fetch, infer; and noise drawn from one.
 
 Takes a checkpoint of `qhybrid` and gives back tensors and files in the run directory; `qhybrid` knows nothing of it.
 The names below are imported when first used, so that `import hardware` costs nothing.
@@ -10,10 +10,12 @@ The names below are imported when first used, so that `import hardware` costs no
     execution      the only door to Runtime's primitives
     jobs           each job's line in jobs.jsonl, its tags, its stored result
     records        results in the client's own JSON, beside the checked ones
-    evaluator      expectation values of one denoising step from jobs: found again, sent, checked, stored
+    runner         jobs from work to checked, stored results: found again, sent, waited for, paid for once
+    evaluator      expectation values of one denoising step
     reverse        reverse diffusion that can stop before any step and go on
     sensitivity    which denoising steps depend on the bottleneck
     inference      a run directory's way from plan to images
+    noise_bank     quantum noise drawn from a device into a bank (noise_circuits, noise_plan, noise_results: its parts)
     image_metrics  images of a device beside their exact twins
     compare        exact, noisy simulation and device on the angles of a run
 """
@@ -26,10 +28,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hardware.backends import open_backend
     from hardware.inference import fetch, infer, plan, submit
+    from hardware.noise_bank import draw_noise
     from hardware.transpilation import transpile
 
 # No module carries a function's name: importing `hardware.plan` as a module would replace the function on the package.
 _HOMES = {
+    "draw_noise": "noise_bank",
     "fetch": "inference",
     "infer": "inference",
     "open_backend": "backends",
@@ -38,7 +42,7 @@ _HOMES = {
     "transpile": "transpilation",
 }
 
-__all__ = ["fetch", "infer", "open_backend", "plan", "submit", "transpile"]
+__all__ = ["draw_noise", "fetch", "infer", "open_backend", "plan", "submit", "transpile"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from hardware.cli_options import (
     run_config,
     with_plan_options,
 )
+from hardware.noise_cli import noise
 from hardware.tables import (
     backends_table,
     comparison_table,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hardware.inference import Advance
 
 app = typer.Typer(help="The trained circuit on a device: plan, run, compare.", no_args_is_help=True)
+app.command()(noise)
 _console = Console()
 
 

@@ -64,12 +64,13 @@ def run(
     dry_run: DryRunOption = False,
     data_root: DataRootOption = None,
 ) -> None:
-    """Every stage that the configuration names: train, sample, evaluate, hardware, report."""
+    """Every stage that the configuration names: noise bank, train, sample, evaluate, hardware, report."""
     settings = _configuration(config, overrides, data_root)
     _check_hardware(settings)
     if dry_run:
         _print_dry_run(settings)
         return
+    _draw_bank(settings, resume)
     from qhybrid.training.loop import train as train_model
 
     directory = train_model(settings, out, resume=resume)
@@ -237,11 +238,23 @@ def _report(run: RunDirectory) -> None:
 
 
 def _check_hardware(config: RunConfig) -> None:
-    """Find out before hours of training whether the device of the last stage exists."""
-    if config.hardware is not None:
-        from hardware.backends import open_backend
+    """Find out before hours of training whether the devices of its stages exist."""
+    for stage in (config.noise_bank, config.hardware):
+        if stage is not None:
+            from hardware.backends import open_backend
 
-        open_backend(config.hardware.backend)
+            open_backend(stage.backend)
+
+
+def _draw_bank(config: RunConfig, resume: bool) -> None:
+    """Draw the noise bank of the configuration, unless it is there."""
+    if config.noise_bank is None or config.diffusion.noise.bank is None or Path(config.diffusion.noise.bank).exists():
+        return
+    from hardware.noise_bank import draw_noise
+    from hardware.noise_cli import report_certificate
+
+    path = Path(config.diffusion.noise.bank)
+    report_certificate(path, draw_noise(path, config.noise_bank, resume=resume, echo=_say))
 
 
 def _print_dry_run(config: RunConfig) -> None:

@@ -369,6 +369,42 @@ class HardwareConfig(Section):
         return self
 
 
+class NoiseBankConfig(Section):
+    """A bank of noise drawn from a device by `qhybrid hardware noise`, or by `qhybrid run` from a local copy of one.
+
+    Qubits count as good up to `max_readout_error` and `max_gate_error` of the calibration. `qubits` are at most so many
+    of them for `quantum_bits` (all, if `None`), and for `quantum_intrinsic` those of one circuit, the pixels of a tile
+    (4, if `None`). `extractor` and `resolution` (bits per normal number) belong to `quantum_bits`. To
+    `quantum_intrinsic` belong `shots` per expectation value, and where copies of its circuit run: `places` of them,
+    more than `spacing` couplings apart, with an estimated success of at least `floor` times the best one's. Their
+    tiles form a patch that images of `image_size` are made of.
+    """
+
+    backend: str = "fake_torino"
+    source: Literal["quantum_bits", "quantum_intrinsic"] = "quantum_bits"
+    normals: int = Field(default=100_000, ge=1)
+    extractor: Literal["none", "von_neumann", "toeplitz"] = "von_neumann"
+    resolution: int = Field(default=16, ge=4, le=16)
+    max_readout_error: float = Field(default=0.05, gt=0, le=1)
+    max_gate_error: float = Field(default=0.005, gt=0, le=1)
+    qubits: int | None = Field(default=None, ge=1)
+    shots: int = Field(default=64, ge=2, le=65535)
+    places: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    floor: float = Field(default=0.85, gt=0, le=1)
+    spacing: int = Field(default=1, ge=0)
+    image_size: int = Field(default=28, ge=1)
+    mode: Literal["auto", "job", "batch", "session"] = "auto"
+    budget_seconds: float | None = Field(default=None, gt=0)
+    name: str | None = None
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _circuits_are_small(self) -> NoiseBankConfig:
+        if self.source == "quantum_intrinsic" and self.qubits is not None and self.qubits > 12:
+            raise ValueError(f"`quantum_intrinsic` takes circuits of at most 12 qubits, found `qubits: {self.qubits}`")
+        return self
+
+
 class RunConfig(Section):
     """Everything that a run needs to be repeated."""
 
@@ -381,6 +417,7 @@ class RunConfig(Section):
     training: TrainingConfig = TrainingConfig()
     sampling: SamplingConfig | None = None
     evaluation: EvaluationConfig | None = None
+    noise_bank: NoiseBankConfig | None = None
     hardware: HardwareConfig | None = None
     report: bool = False
 
@@ -391,6 +428,12 @@ class RunConfig(Section):
         if self.hardware is not None and self.model.bottleneck not in ("quantum", "published"):
             raise ValueError(
                 f"`hardware` runs the circuit of the bottleneck; `model.bottleneck: {self.model.bottleneck}` has none"
+            )
+        noise = self.diffusion.noise
+        if self.noise_bank is not None and (noise.bank is None or noise.source != self.noise_bank.source):
+            raise ValueError(
+                f"`noise_bank` (source {self.noise_bank.source}) draws the file that `diffusion.noise.bank` names; "
+                f"found `bank: {noise.bank}` and `source: {noise.source}` there"
             )
         if self.sampling is not None and self.sampling.steps > self.diffusion.timesteps:
             raise ValueError(
