@@ -9,7 +9,7 @@ def test_public_names_are_functions_whatever_was_imported_before() -> None:
     import hardware.inference
     import hardware.transpilation
 
-    assert hardware.__all__ == ["fetch", "infer", "open_backend", "plan", "submit", "transpile"]
+    assert hardware.__all__ == ["draw_noise", "fetch", "infer", "open_backend", "plan", "submit", "transpile"]
     for name in hardware.__all__:
         assert callable(getattr(hardware, name)), name
 
