@@ -50,13 +50,10 @@ class NoiseDraw:
         if not is_local(self.backend):
             return None
         groups = self.circuit.groups
-        apart = "one by one" if len(groups[0]) == 1 else f"as {len(groups)} circuits one by one"
-        errors = (
-            "" if self.backend.coupling_map is None else ", with their gate errors and the readout errors of 0 and 1"
-        )
-        return f"simulating {len(self.plan.qubits)} unconnected qubits of {self.plan.backend} {apart}{errors}".replace(
-            "unconnected qubits", "unconnected qubits" if len(groups[0]) == 1 else "qubits"
-        )
+        what = "unconnected qubits" if len(groups[0]) == 1 else f"unconnected groups of {len(groups[0])} qubits"
+        errors = ", with the errors of their gates and of reading 0 and 1"
+        ideal = self.backend.coupling_map is None
+        return f"simulating {len(groups)} {what} of {self.plan.backend} one by one{'' if ideal else errors}"
 
     def save(self) -> None:
         """Write circuit.qpy, calibration.json and, last, plan.json."""

@@ -64,6 +64,6 @@ def run_executor(params: dict[str, Any], device: BackendV2, name: str, *, shots_
 
 def _kept(key: str, values: Any, share: float) -> Any:
     # Measured bits have the shape (..., shots, bits); what else is in a result does not depend on the shots.
-    if share == 1.0 or key != "_meas":
+    if share == 1.0 or key not in ("_meas", "measured"):
         return values
     return values[..., : int(values.shape[-2] * share), :]
