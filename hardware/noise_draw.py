@@ -10,9 +10,9 @@ from qiskit.providers import BackendV2
 
 from hardware.backends import is_local, open_backend
 from hardware.errors import HardwareError
+from hardware.modes import resolve_mode
 from hardware.noise_circuits import NoiseCircuit
 from hardware.noise_plan import NoisePlan, check_noise_budget, make_noise_plan
-from hardware.planning import resolve_mode
 from qhybrid.config import NoiseBankConfig
 from qhybrid.quantum.calibration import save_calibration
 from qhybrid.rundir import changed_keys, read_json, write_json

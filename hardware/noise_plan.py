@@ -13,10 +13,10 @@ from qiskit.providers import BackendV2
 from hardware.backends import calibration_date, device_name, seconds_left
 from hardware.errors import BudgetError, HardwareError
 from hardware.execution import Mode
-from hardware.modes import has_sessions
+from hardware.modes import has_sessions, resolve_mode
 from hardware.noise_circuits import TILE_QUBITS, NoiseCircuit, fluctuation, superposition
 from hardware.noise_yield import JobSize, bit_rate, executions_for_bits, job_seconds, split
-from hardware.planning import OPEN_PLAN_SECONDS, resolve_mode
+from hardware.planning import OPEN_PLAN_SECONDS
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.certify import LEAST_BITS, LEAST_EVALUATIONS
 from qhybrid.diffusion.simulate import patch_of
