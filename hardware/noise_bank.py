@@ -22,9 +22,9 @@ from hardware.interruption import interruptible
 from hardware.jobs import JobLog, Work, make_work
 from hardware.modes import require_mode
 from hardware.noise_circuits import repetitions
-from hardware.noise_draw import NoiseDraw, plan_noise
+from hardware.noise_draw import NoiseDraw, is_complete, plan_noise
 from hardware.noise_results import BitStore, Gathered, gather
-from hardware.noise_yield import JobSize, executions_for_bits, job_options, job_seconds, split
+from hardware.noise_yield import JobSize, job_options, job_seconds, split
 from hardware.runner import JobRunner
 from hardware.tasks import Allowance, Bill, Task
 from qhybrid.config import NoiseBankConfig
@@ -37,6 +37,8 @@ from qhybrid.progress import progress
 Echo = Callable[[str], None]
 # A device that gives so much less than its calibration promises is not to be asked for ever.
 MOST_FURTHER_JOBS = 8
+# A shorter job gives somewhat less, since its min-entropy is known less well.
+_FURTHER_MARGIN = 1.1
 _STOPPED = "the bits that arrived are kept and jobs that were sent go on; go on with --resume"
 
 
@@ -73,7 +75,7 @@ def draw_noise(
         Interrupted: SIGINT, SIGTERM or SIGHUP; what arrived is kept.
     """
     path = Path(path)
-    if resume and path.exists():
+    if resume and is_complete(path):
         echo(f"`{path}` is complete")
         return certify(path)
     draw = plan_noise(path, config, resume=resume)
@@ -135,11 +137,13 @@ def _gather(draw: NoiseDraw, log: JobLog, wait_seconds: float | None, echo: Echo
 
 
 def _further(draw: NoiseDraw, gathered: Gathered, missing: int, sizes: list[JobSize]) -> JobSize:
-    """A job for what is missing: as calibrated, times how much the device has fallen short of that so far."""
-    executed = sum(size.executions for size in sizes)
-    shortage = max(1.0, draw.plan.yield_per_execution * executed / max(gathered.normals, 1))
-    wanted = executions_for_bits(draw.backend, draw.circuit, draw.config, normals=missing)
-    size, _ = split(min(math.ceil(wanted * shortage), draw.plan.size.executions), draw.backend, multiple=2)
+    """A job for what is missing, at the yield so far.
+
+    Sized by the bits that arrived alone, so that a resumed draw finds it however the device was calibrated meanwhile.
+    """
+    rate = gathered.normals / sum(size.executions for size in sizes)
+    wanted = math.ceil(_FURTHER_MARGIN * missing / rate) if rate else draw.plan.size.executions
+    size, _ = split(min(wanted, draw.plan.size.executions), draw.backend, multiple=2)
     return size
 
 

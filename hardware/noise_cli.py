@@ -68,7 +68,8 @@ def noise(
     --resume goes on. Use it with `diffusion.noise: {source: quantum_bits, bank: FILE.npz}`.
     """
     from hardware.noise_bank import carry_out
-    from hardware.noise_draw import plan_noise
+    from hardware.noise_draw import is_complete, plan_noise
+    from qhybrid.diffusion.making import certify
 
     given = {
         "backend": backend,
@@ -90,19 +91,18 @@ def noise(
     if budget_seconds is not None:
         # A copy is not validated: a budget of 0 is refused with the seconds that the plan takes, not as a value.
         wanted = wanted.model_copy(update={"budget_seconds": budget_seconds})
-    if resume and path.exists():
-        from qhybrid.diffusion.making import certify
-
-        report_certificate(path, certify(path))
-        return
-    draw = plan_noise(path, wanted, resume=resume)
-    if not as_json:
-        _console.print(noise_table(draw.plan))
-    certificate = None
-    if not dry_run:
-        certificate = carry_out(draw, yes=yes, wait_seconds=wait_seconds, echo=_ignore if as_json else _say)
+    draw = certificate = None
+    if resume and is_complete(path):
+        certificate = certify(path)
+    else:
+        draw = plan_noise(path, wanted, resume=resume)
+        if not as_json:
+            _console.print(noise_table(draw.plan))
+        if not dry_run:
+            certificate = carry_out(draw, yes=yes, wait_seconds=wait_seconds, echo=_ignore if as_json else _say)
     if as_json:
-        _print_json({"plan": draw.plan.to_dict(), "certificate": certificate and certificate.to_dict()})
+        parts = {"plan": draw and draw.plan.to_dict(), "certificate": certificate and certificate.to_dict()}
+        typer.echo(json.dumps(parts, indent=2))
     elif certificate is not None:
         report_certificate(path, certificate)
 
@@ -169,7 +169,3 @@ def _say(line: str) -> None:
 
 def _ignore(line: str) -> None:
     """Progress lines have no place in JSON output."""
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))

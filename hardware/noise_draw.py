@@ -102,11 +102,19 @@ def plan_noise(path: str | Path, config: NoiseBankConfig, *, resume: bool = Fals
     return NoiseDraw(path, plan, NoiseCircuit.load(folder / "circuit.qpy"), backend)
 
 
+def is_complete(path: Path) -> bool:
+    """Whether a bank and its record are there."""
+    return path.exists() and path.with_suffix(".json").exists()
+
+
 def _check_target(path: Path, folder: Path, resume: bool) -> None:
     if path.suffix != ".npz":
         raise HardwareError(f"a bank is an npz file, found `{path}`: call it `{path.with_suffix('.npz')}`")
+    begun = (folder / "plan.json").exists()
+    if resume and begun:
+        return
     for there in (path, path.with_suffix(".json")):
         if there.exists():
             raise HardwareError(f"`{there}` exists, and noise of a device is not made again: choose another --out")
-    if (folder / "plan.json").exists() and not resume:
+    if begun:
         raise HardwareError(f"`{folder}` holds an unfinished draw: add --resume, or choose another --out")

@@ -115,9 +115,9 @@ def make_noise_plan(backend: BackendV2, config: NoiseBankConfig, draw: str) -> t
     if config.source == "quantum_bits":
         circuit, patch = superposition(backend, config), (1, 1)
         _require_certifiable(config, config.normals * config.resolution, LEAST_BITS, "bits", config.resolution)
-        rate = bit_rate(backend, circuit, config)
         # Von Neumann looks at pairs of shots.
         size, jobs = split(executions_for_bits(backend, circuit, config), backend, multiple=2)
+        rate = bit_rate(backend, circuit, config, shots=size.executions)
     else:
         circuit, patch = _tiled(backend, config)
         rate = len(circuit.qubits) / config.shots

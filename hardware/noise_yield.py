@@ -76,11 +76,9 @@ def split(executions: int, backend: BackendV2, *, multiple: int, least: int = LE
     return JobSize(math.ceil(each / repeats / multiple) * multiple, repeats), jobs
 
 
-def executions_for_bits(
-    backend: BackendV2, circuit: NoiseCircuit, config: NoiseBankConfig, *, normals: int | None = None
-) -> int:
-    """Executions that give so many normal numbers but for very bad luck, as far as the calibration tells."""
-    bits = (config.normals if normals is None else normals) * config.resolution
+def executions_for_bits(backend: BackendV2, circuit: NoiseCircuit, config: NoiseBankConfig) -> int:
+    """Executions that give the numbers wanted but for very bad luck, as far as the calibration tells."""
+    bits = config.normals * config.resolution
     qubits = len(circuit.qubits)
     executions = bits / (bit_rate(backend, circuit, config) * config.resolution)
     if config.extractor == "toeplitz":

@@ -186,8 +186,11 @@ def test_a_draw_that_was_killed_goes_on_to_the_same_bank(
     assert read_record(killed).checksum == read_record(tmp_path / "whole.npz").checksum
     first, *others = submitted(work_folder(killed))
     assert first not in others
+    # Complete, or written but for its record: nothing is sent again.
     before = submitted(work_folder(killed))
     hardware.draw_noise(killed, SMALL, resume=True)
+    killed.with_suffix(".json").unlink()
+    assert hardware.draw_noise(killed, SMALL, resume=True).failed == ()
     assert submitted(work_folder(killed)) == before
 
 
