@@ -111,9 +111,7 @@ def superposition(backend: BackendV2, config: NoiseBankConfig) -> NoiseCircuit:
     if config.qubits is not None and len(good) > config.qubits:
         order = np.argsort(readout_errors(backend, good).sum(axis=1), kind="stable")
         good = sorted(good[index] for index in order[: config.qubits])
-    circuit = QuantumCircuit(
-        backend.num_qubits if backend.coupling_map is not None else len(good), name="superposition"
-    )
+    circuit = QuantumCircuit(_size(backend, good), name="superposition")
     circuit.sx(good)
     return NoiseCircuit(_native(circuit, backend), tuple((qubit,) for qubit in good))
 

@@ -87,7 +87,8 @@ def bank_figure(bank: Bank) -> Figure:
     bins = np.linspace(-5, 5, 101)
     axes[0, 0].hist(values, bins, density=True, color=BLUE, alpha=0.7)
     axes[0, 0].plot(bins, np.exp(-(bins**2) / 2) / np.sqrt(2 * np.pi), color=_INK, linewidth=1)
-    dress(axes[0, 0], f"{bank.record.name}: {count:,} numbers and the normal law", "value")
+    figure.suptitle(f"{bank.record.name}: {count:,} numbers", fontsize=11, color=_INK)
+    dress(axes[0, 0], "Histogram and the normal law", "value")
     shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     shares = np.concatenate([10.0 ** np.arange(-5, -2), shares, 1 - 10.0 ** np.arange(-3, -6, -1)])
     normal = ndtri(np.sort(shares))
@@ -98,7 +99,7 @@ def bank_figure(bank: Bank) -> Figure:
     axes[1, 0].vlines(np.arange(1, len(correlation) + 1), 0, correlation, color=ORANGE)
     axes[1, 0].axhspan(-limit, limit, color=_LINE, alpha=0.6)
     successive = "evaluations of the circuit" if unit > 1 else "numbers"
-    dress(axes[1, 0], f"Autocorrelation of {successive}, two standard errors shaded", "lag")
+    dress(axes[1, 0], f"Autocorrelation of {successive}\n(two standard errors shaded)", "lag")
     side = unit if unit > 1 else _COVARIANCE_PIXELS
     rows = values[: count // side * side].reshape(-1, side)
     shown = axes[1, 1].imshow(np.cov(rows.T).reshape(side, side), cmap="coolwarm", vmin=-1, vmax=1)
