@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,12 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 
 from qhybrid.quantum import AerEstimator, CompiledEstimator, QuantumLayer, build_qnn
 from qhybrid.quantum.ansatz import benchmark_spec
+from qhybrid.quantum.benchmark import interleave
+from qhybrid.quantum.benchmark_peers import Answer, Problem, layer_step
 from qhybrid.quantum.threads import available_threads
 
 RATE, LAYERS = 0.02, 3
-Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""(inputs (B, n), weights (L, 2, n), gradient of outputs (B, n)) to outputs, gradients of inputs and of weights."""
+Step = Callable[[], Answer]
 
 
 def noise_model() -> NoiseModel:
@@ -40,29 +42,18 @@ def noise_model() -> NoiseModel:
     return model
 
 
-def layer_step(qubits: int, estimator: object) -> Step:
-    spec = benchmark_spec(qubits, LAYERS)
-    layer = QuantumLayer(build_qnn(spec, estimator), seed=0)
-
-    def step(x: np.ndarray, w: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        inputs = torch.tensor(x, dtype=torch.float32, requires_grad=True)
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(w.reshape(-1)))
-        layer.weight.grad = None
-        out = layer(inputs)
-        out.backward(torch.tensor(g, dtype=torch.float32))
-        return out.detach().numpy(), inputs.grad.numpy(), layer.weight.grad.numpy().reshape(w.shape)
-
-    return step
+def our_step(problem: Problem, estimator: object) -> Step:
+    spec = benchmark_spec(problem.qubits, LAYERS)
+    return layer_step(QuantumLayer(build_qnn(spec, estimator), problem.weights), problem)
 
 
-def tensorcircuit_step(qubits: int) -> Step:
+def tensorcircuit_step(problem: Problem) -> Step:
     import jax
     import tensorcircuit as tc
 
     tc.set_backend("jax")
     tc.set_dtype("complex64")
-    error = dict.fromkeys(("px", "py", "pz"), RATE / 4)
+    qubits, error = problem.qubits, dict.fromkeys(("px", "py", "pz"), RATE / 4)
 
     def outputs(x: object, w: object) -> list[object]:
         circuit = tc.DMCircuit(qubits)
@@ -80,13 +71,13 @@ def tensorcircuit_step(qubits: int) -> Step:
                 circuit.depolarizing(q + 1, **error)
         return [jax.numpy.real(circuit.expectation_ps(z=[q])) for q in range(qubits)]
 
-    return _with_jax(outputs)
+    return _with_jax(outputs, problem)
 
 
-def pennylane_step(qubits: int, interface: str) -> Step:
+def pennylane_step(problem: Problem, interface: str) -> Step:
     import pennylane as qml
 
-    error = 3 * RATE / 4
+    qubits, error = problem.qubits, 3 * RATE / 4
 
     @qml.qnode(qml.device("default.mixed", wires=qubits), interface=interface, diff_method="backprop")
     def circuit(x: object, w: object) -> list[object]:
@@ -104,75 +95,70 @@ def pennylane_step(qubits: int, interface: str) -> Step:
                 qml.DepolarizingChannel(error, wires=q + 1)
         return [qml.expval(qml.PauliZ(q)) for q in range(qubits)]
 
-    return _with_torch(circuit) if interface == "torch" else _with_jax(circuit)
+    return _with_torch(circuit, problem) if interface == "torch" else _with_jax(circuit, problem)
 
 
-def _with_torch(circuit: Callable[..., list[object]]) -> Step:
-    def step(x: np.ndarray, w: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        inputs, weights = torch.tensor(x, requires_grad=True), torch.tensor(w, requires_grad=True)
+def _weights(problem: Problem) -> np.ndarray:
+    return problem.weights.reshape(LAYERS, 2, problem.qubits)
+
+
+def _with_torch(circuit: Callable[..., list[object]], problem: Problem) -> Step:
+    inputs = torch.from_numpy(problem.inputs).requires_grad_()
+    weights = torch.from_numpy(_weights(problem)).requires_grad_()
+    grad_output = torch.from_numpy(problem.grad_output)
+
+    def step() -> Answer:
+        inputs.grad = weights.grad = None
         out = torch.stack(list(circuit(inputs, weights)), dim=1)
-        out.backward(torch.tensor(g))
-        return out.detach().numpy(), inputs.grad.numpy(), weights.grad.numpy()
+        out.backward(grad_output.to(out.dtype))
+        return out.detach(), inputs.grad, weights.grad
 
     return step
 
 
-def _with_jax(circuit: Callable[..., list[object]]) -> Step:
+def _with_jax(circuit: Callable[..., list[object]], problem: Problem) -> Step:
     import jax
 
     def outputs(x: object, w: object) -> object:
         return jax.numpy.stack(list(circuit(x, w)))
 
     @jax.jit
-    def both(x: object, w: object, g: object) -> object:
+    def both(x: object, w: object, g: Any) -> object:
         out, pull_back = jax.vjp(jax.vmap(outputs, in_axes=(0, None)), x, w)
         return out, *pull_back(g.astype(out.dtype))
 
-    def step(x: np.ndarray, w: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        arrays = (jax.numpy.asarray(a, dtype=jax.numpy.float32) for a in (x, w, g))
-        return tuple(np.asarray(a) for a in jax.block_until_ready(both(*arrays)))
-
-    return step
+    arrays = [jax.numpy.asarray(a) for a in (problem.inputs, _weights(problem), problem.grad_output)]
+    return lambda: jax.block_until_ready(both(*arrays))
 
 
-PEERS: dict[str, Callable[[int], Step]] = {
-    "QuantumLayer, CompiledEstimator": lambda n: layer_step(n, CompiledEstimator(noise_model())),
+PEERS: dict[str, Callable[[Problem], Step]] = {
+    "QuantumLayer, CompiledEstimator": lambda problem: our_step(problem, CompiledEstimator(noise_model())),
     "TensorCircuit-NG DMCircuit, JAX jit": tensorcircuit_step,
-    "PennyLane default.mixed, torch backprop": lambda n: pennylane_step(n, "torch"),
-    "PennyLane default.mixed, JAX jit": lambda n: pennylane_step(n, "jax"),
-    "QuantumLayer, one Aer job of all shifts": lambda n: layer_step(n, AerEstimator(noise_model())),
+    "PennyLane default.mixed, torch backprop": lambda problem: pennylane_step(problem, "torch"),
+    "PennyLane default.mixed, JAX jit": lambda problem: pennylane_step(problem, "jax"),
+    "QuantumLayer, one Aer job of all shifts": lambda problem: our_step(problem, AerEstimator(noise_model())),
 }
 WANTED = {"TensorCircuit": 2, "PennyLane": 40, "Aer job": 300}
 
 
 def measure(qubits: int, batch: int, repeats: int, slow_seconds: float) -> dict[str, dict[str, float]]:
-    rng = np.random.default_rng(0)
-    x, g = rng.uniform(-3, 3, (batch, qubits)), rng.normal(size=(batch, qubits))
-    w = rng.uniform(-3, 3, (LAYERS, 2, qubits))
+    problem = Problem.draw(qubits, LAYERS, batch)
     steps: dict[str, Step] = {}
     first: dict[str, float] = {}
     reference = None
     for name, make in PEERS.items():
         try:
-            step = make(qubits)
+            step = make(problem)
         except ImportError as error:
             print(f"  left out: {name} ({error})")
             continue
         start = time.perf_counter()
-        results = step(x, w, g)
+        results = [np.asarray(part).reshape(-1) for part in step()]
         first[name] = time.perf_counter() - start
         reference = reference or results
         for ours, theirs in zip(reference, results, strict=True):
             np.testing.assert_allclose(theirs, ours, atol=1e-3, err_msg=name)
         steps[name] = step
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repeats):
-        for name, step in steps.items():
-            if sum(times[name]) > slow_seconds:
-                continue
-            start = time.perf_counter()
-            step(x, w, g)
-            times[name].append(time.perf_counter() - start)
     return {
         name: {
             "seconds": statistics.median(values),
@@ -180,7 +166,7 @@ def measure(qubits: int, batch: int, repeats: int, slow_seconds: float) -> dict[
             "repeats": len(values),
             "first_call": first[name],
         }
-        for name, values in times.items()
+        for name, values in interleave(steps, repeats, slow_seconds).items()
     }
 
 
