@@ -16,6 +16,7 @@ The names below are imported when first used, so that `import hardware` costs no
     sensitivity    which denoising steps depend on the bottleneck
     inference      a run directory's way from plan to images
     noise_bank     quantum noise drawn from a device into a bank (noise_circuits, noise_plan, noise_results: its parts)
+    run_status     where a run stands
     image_metrics  images of a device beside their exact twins
     compare        exact, noisy simulation and device on the angles of a run
 """

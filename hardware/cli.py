@@ -124,7 +124,7 @@ def submit(
 @app.command()
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Where a run stands, and each of its jobs."""
-    from hardware.inference import status as look
+    from hardware.run_status import status as look
 
     found = look(run)
     if as_json:

@@ -26,7 +26,7 @@ from qhybrid.rundir import read_json, write_json
 Array = NDArray[np.float64]
 
 # Density matrix entries times parameter sets that the noisy simulation takes on (a few seconds), and its largest size.
-_NOISY_WORK = 4**11
+_NOISY_WORK = 4**12
 _NOISY_QUBITS = 12
 
 

@@ -14,25 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hardware.backends import open_backend
 from hardware.compare import compare
-from hardware.dispatch import ServiceJobs
 from hardware.errors import HardwareError, JobPendingError
 from hardware.evaluator import DeviceEvaluator
 from hardware.interruption import interruptible
-from hardware.jobs import PRODUCT_TAG, JobLog, run_id
-from hardware.modes import ExecutionMode, require_mode
+from hardware.modes import require_mode
 from hardware.planning import Plan
 from hardware.replay import REPLAY, replay
 from hardware.reverse import ReverseState
 from hardware.tasks import Allowance, NotSentError
-from hardware.workload import Workload, load_workload, plan_workload, save_plan
+from hardware.workload import Workload, load_workload, open_run, plan_workload, planned_workload, save_plan
 from qhybrid.config import HardwareConfig
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
@@ -72,7 +68,7 @@ def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
     Raises:
         HardwareError: Unknown backend, circuit that does not fit, plan over the budget, ...
     """
-    workload = plan_workload(_open(run), config)
+    workload = plan_workload(open_run(run), config)
     save_plan(workload)
     return workload.plan
 
@@ -93,7 +89,7 @@ def submit(
     Raises:
         HardwareError: As for `plan`; or `yes` is missing.
     """
-    directory = _open(run)
+    directory = open_run(run)
     workload = load_workload(directory, config) or plan_workload(directory, config)
     _require_yes(workload, yes)
     save_plan(workload)
@@ -106,7 +102,7 @@ def fetch(run: RunDirectory | str | Path, *, echo: Echo = _silent) -> Advance:
     Raises:
         HardwareError: Nothing was planned in this run directory; a job failed.
     """
-    return _advance(_planned(_open(run)), Allowance(new_steps=0, wait=False), echo)
+    return _advance(planned_workload(open_run(run)), Allowance(new_steps=0, wait=False), echo)
 
 
 def infer(
@@ -135,7 +131,7 @@ def infer(
         HardwareError: As for `plan`; or a job failed, or has not ended in time.
         Interrupted: SIGINT, SIGTERM or SIGHUP; what was open is closed, what was finished is kept.
     """
-    directory = _open(run)
+    directory = open_run(run)
     if config.backend == REPLAY:
         comparison = replay(directory, echo)
         echo(comparison_line(comparison))
@@ -162,52 +158,7 @@ def compare_run(run: RunDirectory | str | Path) -> dict[str, Any]:
     Raises:
         HardwareError: Nothing was planned, or there is no result yet.
     """
-    return compare(_planned(_open(run), offline=True))
-
-
-def status(run: RunDirectory | str | Path) -> dict[str, Any]:
-    """Where a run stands: the plan, the next denoising step, each job and its state at the service.
-
-    Raises:
-        HardwareError: Nothing was planned in this run directory.
-    """
-    workload = _planned(_open(run))
-    state = ReverseState.load(workload.state_file, workload.plan.key)
-    log = JobLog(workload.run.hardware / "jobs.jsonl")
-    jobs: dict[str, dict[str, Any]] = {}
-    for row in log.rows():
-        if row.get("plan") == workload.plan.key and "job" in row:
-            known = jobs.setdefault(row["job"], {"job": row["job"], "step": row["step"], "part": row["part"]})
-            known["state"] = row["event"]
-    _ask_service(workload, log, jobs)
-    done = state.step if state is not None else 0
-    return {
-        "backend": workload.plan.backend,
-        "finished": done == workload.plan.steps,
-        "step": done,
-        "steps": workload.plan.steps,
-        "qpu_steps": list(workload.plan.qpu_steps),
-        "jobs": sorted(jobs.values(), key=lambda job: (job["step"], job["part"])),
-    }
-
-
-def _ask_service(workload: Workload, log: JobLog, jobs: dict[str, dict[str, Any]]) -> None:
-    """Fill in the state of the jobs that are not finished, and those whose line was lost."""
-    waiting = [known for known in jobs.values() if known["state"] == "submitted"]
-    if workload.local:
-        for known in waiting:
-            known["state"] = "ended with its process"
-        return
-    backend = workload.device.backend
-    again = partial(open_backend, workload.plan.backend)
-    service = ServiceJobs(again, backend, ExecutionMode(backend, "job", log, None, _silent), _silent)
-    for known in waiting:
-        known["state"] = service.status(service.retrieve(known["job"])).lower()
-    for job in service.tagged([PRODUCT_TAG, f"run:{run_id(workload.run)}"]):
-        if job.job_id() not in {row.get("job") for row in log.rows()}:
-            step = next((int(tag[5:]) for tag in job.tags if tag.startswith("step:")), -1)
-            state = f"{service.status(job).lower()}, known by its tags alone"
-            jobs[job.job_id()] = {"job": job.job_id(), "step": step, "part": 0, "state": state}
+    return compare(planned_workload(open_run(run), offline=True))
 
 
 def comparison_line(comparison: dict[str, Any]) -> str:
@@ -218,20 +169,6 @@ def comparison_line(comparison: dict[str, Any]) -> str:
         f"against noisy simulation: RMS {noisy['rms']:.3f} at a stated standard error of "
         f"{comparison['standard_error']:.3f}"
     )
-
-
-def _open(run: RunDirectory | str | Path) -> RunDirectory:
-    if isinstance(run, RunDirectory):
-        RunDirectory.open(run.path)
-        return run
-    return RunDirectory.open(run)
-
-
-def _planned(run: RunDirectory, *, offline: bool = False) -> Workload:
-    workload = load_workload(run, offline=offline)
-    if workload is None:
-        raise HardwareError(f"`{run.path}` has no hardware plan: run `qhybrid hardware plan` or `infer` first")
-    return workload
 
 
 def _require_yes(workload: Workload, yes: bool) -> None:

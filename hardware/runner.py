@@ -13,10 +13,11 @@ from typing import Any, Generic
 from qiskit.providers import BackendV2
 
 from hardware.backends import is_local
-from hardware.dispatch import LocalJobs, Sent, ServiceJobs
+from hardware.dispatch import ServiceJobs
 from hardware.errors import BudgetError, JobError, JobPendingError, ResultError
 from hardware.execution import submit
 from hardware.jobs import JobLog, Work, job_tags
+from hardware.local_jobs import LocalJobs, Sent
 from hardware.modes import Echo, ExecutionMode
 from hardware.options import addressed
 from hardware.program import check_isa

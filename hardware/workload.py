@@ -162,6 +162,30 @@ def load_workload(run: RunDirectory, config: HardwareConfig | None = None, *, of
     return Workload(run, checkpoint, process, transpiled, device, executed, plan)
 
 
+def open_run(run: RunDirectory | str | Path) -> RunDirectory:
+    """A run directory by its path, or as it is.
+
+    Raises:
+        RunDirectoryError: Not a run directory.
+    """
+    if isinstance(run, RunDirectory):
+        RunDirectory.open(run.path)
+        return run
+    return RunDirectory.open(run)
+
+
+def planned_workload(run: RunDirectory, *, offline: bool = False) -> Workload:
+    """`load_workload` of a run for which something was planned.
+
+    Raises:
+        HardwareError: Nothing was.
+    """
+    workload = load_workload(run, offline=offline)
+    if workload is None:
+        raise HardwareError(f"`{run.path}` has no hardware plan: run `qhybrid hardware plan` or `infer` first")
+    return workload
+
+
 def save_plan(workload: Workload) -> None:
     """Write plan.json, isa.qpy, transpiled.json, layout.png and, of a device, calibration.json."""
     folder = workload.run.hardware

@@ -12,8 +12,9 @@ from hardware_runs import MakeRun, tiny_config, write_checkpoint
 import hardware
 from hardware import evaluator, runner
 from hardware.errors import BudgetError, HardwareError
-from hardware.inference import compare_run, status
+from hardware.inference import compare_run
 from hardware.reverse import ReverseProcess
+from hardware.run_status import status
 from hardware.sensitivity import measure_sensitivity
 from qhybrid.config import HardwareConfig, build_config
 from qhybrid.errors import RunDirectoryError

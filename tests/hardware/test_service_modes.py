@@ -11,7 +11,7 @@ from loopback import Loopback
 
 import hardware
 from hardware import costs
-from hardware.inference import status
+from hardware.run_status import status
 from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory, read_json, read_jsonl
 
