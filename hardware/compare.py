@@ -78,9 +78,9 @@ def compare(workload: Workload) -> dict[str, Any]:
     """Compare, and write comparison.json and comparison.png.
 
     Returns:
-        Content of comparison.json: `standard_error` and, for each pair of sources, `n`, `rms`, `bias` (mean
-        difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest); `images` as of
-        `compare_images`; `variants` if the run was compared at several levels before.
+        Content of comparison.json: `standard_error` (RMS; `None` if none is known); for each pair of sources `n`,
+        `rms`, `bias` (mean difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest);
+        `images` as of `compare_images`; `variants` if the run was compared at several levels before.
 
     Raises:
         HardwareError: There is no result yet.
@@ -90,6 +90,7 @@ def compare(workload: Workload) -> dict[str, Any]:
     exact = workload.process.exact.values(results.angles)
     chosen = _noisy_rows(len(results.angles), workload)
     noisy = noisy_values(workload, results.angles[chosen], results.patches[chosen])
+    known = np.isfinite(results.errors)
     # A standard error of 0 (all shots agree) would make any difference infinitely significant.
     errors = np.maximum(results.errors, 1.0 / workload.plan.shots)
     comparison = {
@@ -99,7 +100,7 @@ def compare(workload: Workload) -> dict[str, Any]:
         "shots": workload.plan.shots,
         "parameter_sets": len(results.angles),
         "outputs": exact.shape[1],
-        "standard_error": _rms(results.errors[np.isfinite(results.errors)]),
+        "standard_error": _rms(results.errors[known]) if known.any() else None,
         "device_against_exact": difference(results.values, exact, errors),
         "noisy_against_exact": difference(noisy, exact[chosen]) if len(chosen) else None,
         "device_against_noisy": difference(results.values[chosen], noisy, errors[chosen]) if len(chosen) else None,
@@ -141,6 +142,7 @@ def difference(a: Array, b: Array, errors: Array | None = None) -> dict[str, Any
     if errors is not None:
         known = np.isfinite(errors)
         z = (a - b)[known] / errors[known]
+    if errors is not None and z.size:
         found["z"] = {
             "mean": float(z.mean()),
             "rms": _rms(z),

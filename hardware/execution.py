@@ -33,6 +33,7 @@ from hardware.patches import PatchJobs, interleave, shares
 from hardware.prepared import Expectations, Prepared
 from hardware.program import Program
 from hardware.readout import REGISTER, Readout, sampler_pubs
+from qhybrid.quantum.devices import CroppedBackend
 
 __all__ = [
     "SECONDS_PER_JOB",
@@ -100,6 +101,8 @@ def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: An
                 own.simulator.seed_simulator += number
             jobs.append(submit(part, mine, own, part.backend))
         return PatchJobs(tuple(jobs))
+    if isinstance(mode, CroppedBackend):
+        mode = mode.simulator
     if isinstance(options, SamplerOptions):
         return Sampler(mode=mode, options=options).run(_pubs(program, angles, options))
     return Estimator(mode=mode, options=options).run(_pubs(program, angles, options))

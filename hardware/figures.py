@@ -86,11 +86,12 @@ def draw_comparison(
     left.legend(fontsize=8)
     steps = [row["step"] for row in comparison["by_step"]]
     right.bar(steps, [row["rms"] for row in comparison["by_step"]], color=_BLUE)
-    right.axhline(comparison["standard_error"], color=_ORANGE, label="stated standard error")
     right.set_xticks(steps)
     right.set_xlabel("denoising step on the device")
     right.set_ylabel("RMS difference from exact")
-    right.legend(fontsize=8)
+    if comparison["standard_error"] is not None:
+        right.axhline(comparison["standard_error"], color=_ORANGE, label="stated standard error")
+        right.legend(fontsize=8)
     _save(figure, path)
 
 

@@ -163,12 +163,14 @@ def compare_run(run: RunDirectory | str | Path) -> dict[str, Any]:
 
 def comparison_line(comparison: dict[str, Any]) -> str:
     """The comparison in one line."""
-    exact, noisy = comparison["device_against_exact"], comparison["device_against_noisy"]
-    return (
-        f"device against exact simulation: RMS {exact['rms']:.3f}, bias {exact['bias']:+.3f}; "
-        f"against noisy simulation: RMS {noisy['rms']:.3f} at a stated standard error of "
-        f"{comparison['standard_error']:.3f}"
+    exact, noisy, error = (
+        comparison[key] for key in ("device_against_exact", "device_against_noisy", "standard_error")
     )
+    parts = [f"device against exact simulation: RMS {exact['rms']:.3f}, bias {exact['bias']:+.3f}"]
+    if noisy is not None:
+        parts.append(f"against noisy simulation: RMS {noisy['rms']:.3f}")
+    parts.append("no stated standard error" if error is None else f"stated standard error {error:.3f}")
+    return "; ".join(parts)
 
 
 def _require_yes(workload: Workload, yes: bool) -> None:

@@ -150,9 +150,9 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
         z = row.get("z")
         scores = (f"{z['rms']:.2f}", f"{z['beyond_2']:.1%}") if z else ("-", "-")
         table.add_row(name, str(row["n"]), f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *scores)
-    table.caption = (
-        f"stated standard error {comparison['standard_error']:.4f}; z of pure shot noise: RMS 1, 4.6% above 2"
-    )
+    error = comparison["standard_error"]
+    stated = "no stated standard error" if error is None else f"stated standard error {error:.4f}"
+    table.caption = f"{stated}; z of pure shot noise: RMS 1, 4.6% above 2"
     images = comparison["images"]
     if images is not None:
         table.caption += f"\n{images['n']} images beside their exact twins: {image_words(images)}"

@@ -118,6 +118,7 @@ def _variant(
     place = VariantDirectory(directory, name)
     found = infer(place, config, yes=yes, resume=(place.hardware / "plan.json").exists(), echo=echo)
     plan = read_json(place.hardware / "plan.json")
+    z = found["device_against_exact"].get("z", {})
     return {
         "name": f"{'sampler' if sampler else f'level {level}'}, {plan['pack']} at a time",
         "level": level,
@@ -125,8 +126,8 @@ def _variant(
         "n": found["device_against_exact"]["n"],
         "rms": found["device_against_exact"]["rms"],
         "bias": found["device_against_exact"]["bias"],
-        "z_rms": found["device_against_exact"]["z"]["rms"],
-        "beyond_2": found["device_against_exact"]["z"]["beyond_2"],
+        "z_rms": z.get("rms"),
+        "beyond_2": z.get("beyond_2"),
         "standard_error": found["standard_error"],
         "images": found["images"],
         "jobs": plan["jobs"],

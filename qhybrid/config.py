@@ -333,7 +333,7 @@ class HardwareConfig(Section):
     dynamical_decoupling: Literal["XX", "XpXm", "XY4"] | None = None
     trex: bool | None = None
     zne: bool | None = None
-    zne_factors: list[Annotated[float, Field(ge=1)]] | None = Field(default=None, min_length=2)
+    zne_factors: list[Annotated[float, Field(ge=1)]] | None = None
     readout_mitigation: bool = True
     fractional_gates: bool = False
     budget_seconds: float | None = Field(default=None, gt=0)
@@ -358,8 +358,9 @@ class HardwareConfig(Section):
         extrapolated = self.level == 2 if self.zne is None else self.zne
         if self.zne_factors is not None and not extrapolated:
             raise ValueError("`zne_factors` need `zne: true` or `level: 2`")
-        if self.zne_factors is not None and len(set(self.zne_factors)) < 2:
-            raise ValueError(f"`zne_factors: {self.zne_factors}`: an extrapolation needs at least two different ones")
+        if self.zne_factors is not None and len(set(self.zne_factors)) < 3:
+            # A line or an exponential through two points leaves nothing to estimate its error from.
+            raise ValueError(f"`zne_factors: {self.zne_factors}`: give at least three different ones")
         twirled = self.level == 2 if self.twirling is None else self.twirling
         if self.fractional_gates and (twirled or extrapolated):
             # A fractional gate is no Clifford gate, and has no inverse among the native ones.

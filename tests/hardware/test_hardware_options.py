@@ -84,7 +84,7 @@ def test_options_of_the_sampler_reach_the_runtime() -> None:
         # A calibration circuit of TREX, whatever the number of parameter sets.
         ({"trex": True}, 4 + 1),
         ({"zne": True}, 4 * 3),
-        ({"zne": True, "zne_factors": [1, 3]}, 4 * 2),
+        ({"zne": True, "zne_factors": [1, 2, 3, 4]}, 4 * 4),
         ({"zne": True, "trex": True}, 4 * 3 + 1),
         ({"dynamical_decoupling": "XX"}, 4),
         # All qubits in 0 and all in 1.
@@ -111,8 +111,8 @@ def test_decoupling_fills_the_waiting_of_qubits_with_gates(manila: Program) -> N
     ("options", "words"),
     [
         ({"primitive": "sampler", "zne": True}, "`zne` are the estimator's"),
-        ({"zne_factors": [1, 3]}, "`zne_factors` need `zne: true`"),
-        ({"zne": True, "zne_factors": [3, 3]}, "at least two different"),
+        ({"zne_factors": [1, 3, 5]}, "`zne_factors` need `zne: true`"),
+        ({"zne": True, "zne_factors": [1, 3, 3]}, "at least three different"),
         ({"fractional_gates": True, "level": 2}, "neither twirled nor folded"),
         ({"fractional_gates": True, "twirling": True}, "neither twirled nor folded"),
         ({"fractional_gates": True, "zne": True}, "neither twirled nor folded"),
@@ -131,14 +131,14 @@ def test_a_simulator_without_durations_cannot_decouple() -> None:
 
 
 def test_options_are_read_from_the_command_line(command: Command, run: RunDirectory) -> None:
-    given = ("--level", "1", "--twirling", "--no-trex", "--zne", "--zne-factors", "1,3", "--dd", "XX")
+    given = ("--level", "1", "--twirling", "--no-trex", "--zne", "--zne-factors", "1,1.5,3", "--dd", "XX")
     assert command("plan", run.path, *SMALL, *given, "--floor", "0.5", "--spacing", "2")[0] == 0
     plan = read_json(run.hardware / "plan.json")
     stored = HardwareConfig.model_validate(plan["config"])
     assert (stored.level, stored.twirling, stored.trex, stored.zne) == (1, True, False, True)
-    assert (stored.zne_factors, stored.dynamical_decoupling) == ([1.0, 3.0], "XX")
+    assert (stored.zne_factors, stored.dynamical_decoupling) == ([1.0, 1.5, 3.0], "XX")
     assert (stored.pack_floor, stored.pack_spacing) == (0.5, 2)
-    assert plan["executions"] == 2 * 2 * 64
+    assert plan["executions"] == 2 * 3 * 64
     # `submit` goes on with what was planned; what is said anew counts.
     code, out, err = command("submit", run.path, "--dd", "none")
     assert (code, out) == (2, "")
@@ -149,10 +149,10 @@ def test_options_are_read_from_the_command_line(command: Command, run: RunDirect
 
 def test_the_plan_says_what_is_done_about_errors(command: Command, run: RunDirectory) -> None:
     code, out, _ = command(
-        "plan", run.path, *SMALL, "--level", "2", "--no-trex", "--zne-factors", "1,2.5", "--dd", "XY4"
+        "plan", run.path, *SMALL, "--level", "2", "--no-trex", "--zne-factors", "1,2,2.5", "--dd", "XY4"
     )
     assert code == 0
-    assert "level 2, no TREX, noise factors 1, 2.5, decoupling XY4" in out
+    assert "level 2, no TREX, noise factors 1, 2, 2.5, decoupling XY4" in out
     assert mitigation_words(config(primitive="sampler").model_dump()) == "sampler, readout corrected"
 
 
@@ -167,8 +167,9 @@ def test_only_options_that_were_used_count() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (("--zne", "--zne-factors", "0.5,1,2"), "hardware.zne_factors"),
         (("--zne-factors", "a,b"), "--zne-factors `a,b`"),
-        (("--zne", "--zne-factors", "1"), "hardware.zne_factors"),
+        (("--zne", "--zne-factors", "1,3"), "at least three different"),
         (("--primitive", "sampler", "--trex"), "`trex`"),
         (("--dd", "YY"), "hardware.dynamical_decoupling"),
         (("--floor", "0"), "hardware.pack_floor"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hardware_runs import Command, MakeRun
+from hardware_runs import Command, MakeRun, tiny_config, write_checkpoint
 from loopback import Loopback
 from loopback.server import API_KEY
 
@@ -42,8 +42,6 @@ def run(make_run: MakeRun) -> RunDirectory:
 @pytest.fixture(scope="module")
 def undisturbed_images(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """The images of the same run when nothing goes wrong: results at the service depend on the job's content alone."""
-    from hardware_runs import tiny_config, write_checkpoint
-
     config = tiny_config(qubits=2)
     run = RunDirectory.create(tmp_path_factory.mktemp("undisturbed") / "run", config)
     write_checkpoint(run, config, 0)
@@ -397,6 +395,9 @@ def test_a_session_that_a_killed_process_left_open_is_closed_by_the_next(
         (("--level", "3"), ("hardware.level",)),
         (("--shots", "many"), ("--shots",)),
         (("--speed", "high"), ("--speed",)),
+        (("--dd", "YY"), ("hardware.dynamical_decoupling", "YY")),
+        (("--primitive", "sampler", "--level", "2"), ("`primitive: sampler`",)),
+        (("--pack", "3", "--images", "3"), ("pack 3", "has room for")),
     ],
 )
 def test_bad_input_ends_with_code_2_and_one_line_and_sends_nothing(
@@ -425,6 +426,20 @@ def test_a_stored_circuit_that_the_device_does_not_execute_is_refused(
     code, _, err = command("submit", run.path, "--yes")
     assert (code, len(err.strip().splitlines())) == (2, 1)
     assert "not an ISA circuit of `ibm_manila`" in err
+    assert service.jobs == []
+
+
+def test_a_checkpoint_with_another_circuit_than_the_stored_one_is_refused(
+    service: Loopback, run: RunDirectory, command: Command
+) -> None:
+    assert command("plan", run.path, *ARGUMENTS[:-1])[0] == 0
+    other = tiny_config(qubits=2, ansatz="real_amplitudes")
+    run.config_file.write_text(json.dumps(other.model_dump()))
+    write_checkpoint(run, other, 0)
+    for name in ("submit", "fetch"):
+        code, _, err = command(name, run.path, *(("--yes",) if name == "submit" else ()))
+        assert (code, len(err.strip().splitlines())) == (2, 1)
+        assert "the checkpoint holds another circuit" in err
     assert service.jobs == []
 
 

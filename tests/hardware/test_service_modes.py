@@ -10,13 +10,20 @@ from hardware_runs import Command, MakeRun
 from loopback import Loopback
 
 import hardware
-from hardware import costs
+from hardware import compare, costs, workload
 from hardware.run_status import status
 from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory, read_json, read_jsonl
 
 SMALL = ("--backend", "ibm_manila", "--images", "2", "--qpu-steps", "all", "--shots", "32", "--pack", "1", "--yes")
 TWO = HardwareConfig(backend="ibm_manila", images=2, steps=2, qpu_steps="all", shots=32, pack=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are drawn in other tests."""
+    monkeypatch.setattr(workload, "draw_layout", lambda *arguments: None)
+    monkeypatch.setattr(compare, "draw_comparison", lambda *arguments: None)
 
 
 def images(run: RunDirectory) -> np.ndarray:
@@ -49,11 +56,31 @@ def test_eight_steps_execute_what_the_plan_says(
     assert "device against exact" in out
 
 
-@pytest.mark.parametrize("level", [1, 2])
-def test_mitigated_jobs_execute_what_the_plan_says(level: int, service: Loopback, make_run: MakeRun) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"level": 1},
+        {"level": 2},
+        {"zne": True, "zne_factors": [1, 2, 3], "dynamical_decoupling": "XY4", "twirling": True},
+        {"primitive": "sampler"},
+        {"primitive": "sampler", "twirling": True, "readout_mitigation": False},
+        {"pack": 2},
+        {"pack": 2, "primitive": "sampler"},
+    ],
+    ids=lambda options: " ".join(map(str, options.values())),
+)
+def test_jobs_of_every_kind_execute_what_the_plan_says(
+    options: dict[str, Any], service: Loopback, make_run: MakeRun
+) -> None:
     run = make_run(qubits=2)
-    hardware.infer(run, TWO.model_copy(update={"level": level, "shots": 64}), yes=True)
-    assert service.state.executions == read_json(run.hardware / "plan.json")["executions"]
+    hardware.infer(run, TWO.model_copy(update={"shots": 64, **options}), yes=True)
+    plan = read_json(run.hardware / "plan.json")
+    assert (len(service.jobs), service.state.executions) == (plan["jobs"], plan["executions"])
+    assert plan["pack"] == options.get("pack", 1)
+    comparison = read_json(run.hardware / "comparison.json")
+    assert comparison["device_against_exact"]["n"] == 2 * 2 * 2
+    # Extrapolation and correction may leave [-1, 1] by their scatter, but not lose the value.
+    assert comparison["device_against_exact"]["rms"] < 0.6
 
 
 def test_all_parts_of_a_step_are_in_the_queue_before_the_first_is_waited_for(
