@@ -80,3 +80,14 @@ def test_a_part_runs_circuits_with_its_noise() -> None:
     circuit.measure_all()
     counts = part.run(circuit, shots=4000, seed_simulator=1).result().get_counts()
     assert counts["1"] / 4000 == pytest.approx(0.167, abs=0.02)
+
+
+def test_a_small_part_is_simulated_by_its_density_matrix_whatever_the_shots() -> None:
+    device = snapshot("fake_torino")
+    circuit = QuantumCircuit(6)
+    circuit.sx(range(6))
+    circuit.measure_all()
+    # With so few shots Aer would go through them one by one.
+    result = crop(device, range(6)).run(circuit, shots=8, seed_simulator=1).result()
+    assert result.results[0].metadata["method"] == "density_matrix"
+    assert crop(device, range(9)).simulator.options.method == "automatic"
