@@ -21,6 +21,7 @@ from hardware.reverse import circuit_weights
 from hardware.workload import Workload
 from qhybrid.evaluation.features import FeatureExtractor
 from qhybrid.quantum.devices import crop, noise_model
+from qhybrid.quantum.noise_files import noise_model_to_json
 from qhybrid.rundir import read_json, write_json
 
 Array = NDArray[np.float64]
@@ -185,7 +186,7 @@ def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) 
 def save_noise_model(workload: Workload) -> None:
     """Write noise_model.json: Aer's noise model of the qubits in use, as the calibration of the day has it.
 
-    Its qubit i is the device's `qubits[i]`. `noise_model(crop(read_calibration(...), qubits))` makes it again.
+    Its qubit i is the device's `qubits[i]`; `qhybrid.quantum.load_noise_model` reads it.
     """
     backend = workload.device.backend
     if backend.coupling_map is None:
@@ -197,8 +198,7 @@ def save_noise_model(workload: Workload) -> None:
         known = read_json(path)
         if {key: known.get(key) for key in origin} == origin:
             return
-    model = noise_model(crop(backend, qubits)).to_dict(serializable=True)
-    write_json(path, {**origin, "noise_model": model})
+    write_json(path, {**origin, **noise_model_to_json(noise_model(crop(backend, qubits)))})
 
 
 def _noisy_rows(rows: int, workload: Workload) -> NDArray[np.intp]:
