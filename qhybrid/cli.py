@@ -133,6 +133,34 @@ def report(run: RunArgument) -> None:
 
 
 @app.command()
+def study(
+    file: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="YAML file, e.g. configs/studies/noise_factorial.yaml.")
+    ],
+    overrides: SetOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: runs/<name>]")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each in a process of its own.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the cells and the estimated time, and stop.")
+    ] = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Train, sample and judge every cell of a factorial study, paired by seed; run again, it goes on."""
+    from qhybrid.evaluation.study import load_study
+
+    plan = load_study(file, _overrides(overrides, data_root))
+    if dry_run:
+        from qhybrid.evaluation.study_report import plan_lines
+
+        for line in plan_lines(plan, jobs):
+            _say(line)
+        return
+    from qhybrid.evaluation.study_run import run_study
+
+    run_study(plan, out or Path("runs") / plan.config.name, jobs=jobs, echo=_say)
+
+
+@app.command()
 def inspect(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -199,12 +227,17 @@ def main() -> None:
 def _configuration(path: Path, overrides: list[str] | None, data_root: str | None) -> RunConfig:
     from qhybrid.config import load_config
 
+    return load_config(path, _overrides(overrides, data_root))
+
+
+def _overrides(overrides: list[str] | None, data_root: str | None) -> list[str]:
+    """Overrides of the configuration, echoed."""
     overrides = list(overrides or [])
     if data_root is not None:
         overrides.append(f"data.root={data_root}")
     for override in overrides:
         _say(f"set {override}")
-    return load_config(path, overrides)
+    return overrides
 
 
 def _open(path: Path) -> RunDirectory:

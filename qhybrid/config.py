@@ -467,17 +467,35 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_override(text: str) -> tuple[list[str], Any]:
-    """Split `a.b=c` into the key's path and its YAML value.
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `a.b=c` into the dotted key and its YAML value.
 
     Raises:
-        ConfigError: There is no `=` or the key is empty.
+        ConfigError: There is no `=`.
     """
     key, equals, value = text.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
+    if not equals:
         raise ConfigError(f"--set `{text}`: expected `section.key=value`")
-    return path, _parse_yaml(value, f"--set `{text}`")
+    return key.strip(), _parse_yaml(value, f"--set `{text}`")
+
+
+def apply_override(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    """Set the dotted `key` of nested sections, in place.
+
+    Raises:
+        ConfigError: A part of the key is empty, or is a value where a section is needed.
+    """
+    *path, last = key.split(".")
+    if not all([*path, last]):
+        raise ConfigError(f"{origin}: expected `section.key`, found `{key}`")
+    section = values
+    for part in path:
+        if section.get(part) is None:
+            section[part] = {}
+        section = section[part]
+        if not isinstance(section, dict):
+            raise ConfigError(f"{origin}: `{part}` is a value, not a section")
+    section[last] = value
 
 
 def build_config(values: Mapping[str, Any], origin: str = "configuration") -> RunConfig:
@@ -512,17 +530,32 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: The file cannot be read, or a key or value is not allowed.
     """
+    values = read_mapping(path, "configuration")
+    for override in overrides:
+        key, value = parse_override(override)
+        apply_override(values, key, value, f"--set `{override}`")
+    return build_config(values, f"configuration `{path}`")
+
+
+def read_mapping(path: str | Path, what: str) -> dict[str, Any]:
+    """The sections of a YAML file, not yet validated.
+
+    Args:
+        path: The file.
+        what: What a message calls it, e.g. `configuration`.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds no sections.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"configuration `{path}` cannot be read: {reason}") from None
-    values = _parse_yaml(text, f"configuration `{path}`") or {}
+        raise ConfigError(f"{what} `{path}` cannot be read: {reason}") from None
+    values = _parse_yaml(text, f"{what} `{path}`") or {}
     if not isinstance(values, dict):
-        raise ConfigError(f"configuration `{path}`: expected sections (`data:`, `training:`, ...), found {values!r}")
-    for override in overrides:
-        _apply_override(values, override)
-    return build_config(values, f"configuration `{path}`")
+        raise ConfigError(f"{what} `{path}`: expected sections (`data:`, `training:`, ...), found {values!r}")
+    return values
 
 
 def dump_config(config: RunConfig) -> str:
@@ -535,18 +568,6 @@ def _parse_yaml(text: str, origin: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    path, value = parse_override(override)
-    section = values
-    for key in path[:-1]:
-        if section.get(key) is None:
-            section[key] = {}
-        section = section[key]
-        if not isinstance(section, dict):
-            raise ConfigError(f"--set `{override}`: `{key}` is a value, not a section")
-    section[path[-1]] = value
 
 
 def _describe(item: Any, root: type[Section]) -> str:

@@ -33,5 +33,9 @@ class TrainingError(QHybridError):
     """Training that cannot go on, e.g. a loss that is no longer a number."""
 
 
+class StudyError(QHybridError):
+    """A study of which some cells failed."""
+
+
 class Interrupted(QHybridError):  # noqa: N818 - not a mistake, like KeyboardInterrupt
     """Work stopped by SIGINT or SIGTERM after its state was saved; the command line exits with code 130."""

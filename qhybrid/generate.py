@@ -38,7 +38,11 @@ def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None)
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     config = config or run.config().sampling or SamplingConfig()
-    checkpoint = load_checkpoint(run.path)
+    return sample_checkpoint(load_checkpoint(run.path), config, run)
+
+
+def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDirectory) -> NDArray[np.uint8]:
+    """Generate images with a checkpoint; write them into a run directory, its own or another one."""
     staged = circuit_in(checkpoint.config, "sampling")
     if staged is not checkpoint.config:
         checkpoint = with_circuit(checkpoint, staged.quantum)

@@ -6,12 +6,26 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 15.0
+
+
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Show no progress of the parts of a larger whole that shows its own."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
 
 
 class Advance(Protocol):
@@ -30,7 +44,7 @@ def progress(description: str, total: int, done: int = 0, *, quiet: bool = False
         done: Steps finished earlier (a resumed run).
         quiet: Show nothing, e.g. in all but one of several processes.
     """
-    if quiet:
+    if quiet or _silent.get():
         yield lambda steps=1, note="": None
     elif sys.stderr.isatty():
         with _bar(description, total, done) as advance:

@@ -25,8 +25,6 @@ from qhybrid.diffusion.errors import NoiseError
 IDEAL = "aer"
 _LAYERS = 2
 _ANGLE_SEED = 0
-# Large jobs are cut, since Aer returns each shot as a text.
-_SHOTS_PER_JOB = 1 << 18
 _CALIBRATION_SHOTS = 1 << 15
 # First component of the names of calibration draws; image seeds and steps are never negative, and neither is a hash.
 _CALIBRATION = 1 << 62
@@ -39,13 +37,16 @@ class MeasuredCircuit:
         circuit: Without parameters and measurements.
         device: `aer`, or the name of a snapshot.
 
+    Attributes:
+        part: The qubits of the device that are used; `None` on Aer.
+        noise: Their Aer `NoiseModel`; `None` on Aer.
+
     Raises:
         CircuitError: There is no such snapshot, or the circuit does not fit it.
     """
 
     def __init__(self, circuit: Any, device: str) -> None:
         from qiskit import transpile
-        from qiskit_aer import AerSimulator
 
         from qhybrid.quantum.devices import crop, noise_model, snapshot
         from qhybrid.quantum.embedding import best_embedding
@@ -53,17 +54,14 @@ class MeasuredCircuit:
         self.circuit = circuit
         self.device = device
         self.part: Any = None
-        options: dict[str, Any] = {"method": "statevector"}
-        native = circuit
+        self._native = circuit
+        self.noise: Any = None
         if device != IDEAL:
             backend = snapshot(device)
             self.part = crop(backend, best_embedding(circuit, backend))
             places = list(range(circuit.num_qubits))
-            native = transpile(circuit, self.part, initial_layout=places, optimization_level=1, seed_transpiler=0)
-            options = {"method": "density_matrix", "noise_model": noise_model(self.part)}
-        self._measured = native.measure_all(inplace=False)
-        # One thread: the shots of a seed must not depend on the machine.
-        self._simulator = AerSimulator(max_parallel_threads=1, **options)
+            self._native = transpile(circuit, self.part, initial_layout=places, optimization_level=1, seed_transpiler=0)
+            self.noise = noise_model(self.part)
 
     @property
     def num_qubits(self) -> int:
@@ -72,14 +70,30 @@ class MeasuredCircuit:
 
     def shots(self, name: Sequence[int], count: int) -> Bits:
         """`(count, num_qubits)` measured bits; the same name gives the same shots."""
-        parts = []
-        for job, start in enumerate(range(0, count, _SHOTS_PER_JOB)):
-            shots = min(_SHOTS_PER_JOB, count - start)
-            seed = stream_seed((*name, job))
-            result = self._simulator.run(self._measured, shots=shots, memory=True, seed_simulator=seed).result()
-            words = np.fromiter((int(word, 16) for word in result.data(0)["memory"]), np.uint32, shots)
-            parts.append(((words[:, None] >> np.arange(self.num_qubits, dtype=np.uint32)) & 1).astype(np.uint8))
-        return np.concatenate(parts) if parts else np.zeros((0, self.num_qubits), np.uint8)
+        draws = np.random.default_rng(stream_seed(name)).random(count) * self._cumulative[-1]
+        words = np.searchsorted(self._cumulative, draws, side="right").astype(np.uint32)
+        bits: Bits = ((words[:, None] >> np.arange(self.num_qubits, dtype=np.uint32)) & 1).astype(np.uint8)
+        return bits
+
+    @functools.cached_property
+    def _cumulative(self) -> NDArray[np.float64]:
+        """Running sum of the probabilities of the `2^num_qubits` outcomes, readout error included.
+
+        The circuit is always the same, so Aer computes its law once; it would do so again in every job of shots.
+        """
+        from qiskit_aer import AerSimulator
+
+        from qhybrid.quantum.readout import readout_factors
+
+        method = "statevector" if self.noise is None else "density_matrix"
+        circuit = self._native.copy()
+        circuit.save_probabilities()
+        # One thread: the shots of a seed must not depend on the machine.
+        simulator = AerSimulator(method=method, noise_model=self.noise, max_parallel_threads=1)
+        law = np.asarray(simulator.run(circuit).result().data(0)["probabilities"], dtype=np.float64)
+        if self.noise is not None:
+            law = _as_read(law, readout_factors(self.noise, self.num_qubits))
+        return np.cumsum(law)
 
     def expectations(self) -> NDArray[np.float64]:
         """Exact `<Z_i>` `(num_qubits,)`, with gate and readout errors."""
@@ -99,7 +113,7 @@ class MeasuredCircuit:
             "backend": self.device,
             "qubits": list(range(self.num_qubits)) if part is None else list(part.physical_qubits),
             "calibration": None if part is None else f"snapshot {part.device_name}, version {part.backend_version}",
-            "circuit": qasm3.dumps(self._measured),
+            "circuit": qasm3.dumps(self._native.measure_all(inplace=False)),
             "job_ids": [],
         }
 
@@ -184,6 +198,17 @@ def entangling_circuit(qubits: int) -> Any:
     parameters = [*spec.inputs, *spec.weights]
     angles = np.random.default_rng(_ANGLE_SEED).uniform(0.25 * np.pi, 0.75 * np.pi, len(parameters))
     return spec.circuit.assign_parameters(dict(zip(parameters, angles, strict=True)))
+
+
+def _as_read(law: NDArray[np.float64], factors: dict[int, tuple[float, float]]) -> NDArray[np.float64]:
+    """The law of the outcomes that are read, for Z -> offset + slope Z on each qubit; qubit 0 is the last bit."""
+    qubits = law.size.bit_length() - 1
+    table = law.reshape((2,) * qubits)
+    for qubit, (offset, slope) in factors.items():
+        read = np.array([[1 + offset + slope, 1 + offset - slope], [1 - offset - slope, 1 - offset + slope]]) / 2
+        axis = qubits - 1 - qubit
+        table = np.moveaxis(np.tensordot(read, table, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(table).reshape(-1)
 
 
 def standardize(

@@ -70,6 +70,49 @@ def circuit_chart(circuit: QuantumCircuit) -> bytes:
         pyplot.close(figure)
 
 
+def study_chart(result: Mapping[str, Any], title: str) -> bytes:
+    """Every cell of a study: dots are seeds, the disc their mean with its interval, the dashed line the real floor.
+
+    Args:
+        result: What `study.json` holds.
+        title: Of the metric.
+    """
+    cells = [cell for cell in result["cells"] if cell["mean"] is not None]
+    rows = list(dict.fromkeys(_levels(cell, "train") for cell in cells))
+    series = list(dict.fromkeys(_levels(cell, "sample") for cell in cells))
+    figure = Figure(figsize=(9, 1.3 + len(rows) * (0.2 + 0.17 * len(series))), layout="constrained")
+    axes = figure.subplots()
+    for cell in cells:
+        index = series.index(_levels(cell, "sample"))
+        y = rows.index(_levels(cell, "train")) + 0.75 * ((index + 0.5) / len(series) - 0.5)
+        color = _SERIES[index % len(_SERIES)]
+        values = [
+            run["value"] for run in result["runs"] if run["levels"] == cell["levels"] and run["value"] is not None
+        ]
+        axes.plot(values, [y] * len(values), ".", markersize=4, color=color, alpha=0.45)
+        if cell["interval"] is not None:
+            axes.plot(cell["interval"], [y, y], color=color, linewidth=1.6)
+        first = series[index] if cell is next(c for c in cells if _levels(c, "sample") == series[index]) else None
+        axes.plot(cell["mean"], y, "o", markersize=5, color=color, label=first or None)
+    floors = [cell["floor"] for cell in cells if cell["floor"] is not None]
+    if floors:
+        axes.axvline(sum(floors) / len(floors), color=REAL, linestyle="--", linewidth=1, label="real images")
+    axes.set_yticks(range(len(rows)), [row or "base" for row in rows])
+    axes.invert_yaxis()
+    _dress(axes, f"{title} of each cell, mean over seeds and 95 % interval", "")
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color=_LINE, linewidth=0.8)
+    if len(axes.get_legend_handles_labels()[1]):
+        figure.legend(frameon=False, fontsize=9, ncols=4, loc="outside lower center", labelcolor=_INK)
+    return _png(figure)
+
+
+def _levels(cell: Mapping[str, Any], kind: str) -> str:
+    """`circuit=device, share=half` of the factors of one kind."""
+    own = [(name.partition(".")[2], level) for name, level in cell["levels"].items() if name.startswith(f"{kind}.")]
+    return ", ".join(f"{name} {level}" for name, level in own)
+
+
 def _dress(axes: Axes, title: str, xlabel: str) -> None:
     axes.set_title(title, loc="left", fontsize=11, color=_INK, fontweight="bold", pad=10)
     axes.set_xlabel(xlabel, fontsize=9, color=_MUTED)

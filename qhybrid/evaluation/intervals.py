@@ -60,3 +60,31 @@ def bootstrap_interval(
     draws = [statistic(rng.integers(0, count, count)) for _ in range(repeats)]
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def expectation_interval(
+    statistic: Callable[[Indices], float],
+    value: float,
+    count: int,
+    *,
+    repeats: int,
+    rng: np.random.Generator,
+    bounds: Interval,
+) -> Interval:
+    """Interval of the expectation of a biased statistic at this number of images; confidence 95 %.
+
+    Resampling adds the statistic's bias a second time, so that percentiles can leave out the value itself. Here the
+    spread of the resamples around their own mean is laid around the value (basic bootstrap, Davison and Hinkley 1997,
+    section 5.2, without its correction for bias): compare with a floor of the same number of images.
+
+    Args:
+        statistic: Of the indices drawn, with replacement.
+        value: The statistic of the whole sample.
+        count: Size of the sample.
+        repeats: How many resamples.
+        rng: Source of the resamples.
+        bounds: What the statistic cannot leave; the interval is cut there.
+    """
+    draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(repeats)])
+    low, high = np.quantile(draws - draws.mean(), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return max(bounds[0], float(value - high)), min(bounds[1], float(value - low))

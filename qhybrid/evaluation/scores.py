@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData
 from qhybrid.errors import EvaluationError
-from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, subset_interval
+from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, expectation_interval, subset_interval
 from qhybrid.evaluation.memorisation import HeldOut, NearestDistances, nearest_distances
 from qhybrid.evaluation.metrics import frechet_distance, kernel_distance, precision_recall
 from qhybrid.progress import Advance
@@ -155,8 +155,13 @@ def class_scores(p_generated: Floats, p_real: Floats, data: ImageData, wanted: l
         },
         "class_histogram": {
             "value": variation(),
-            "interval": interval(variation),
+            "interval": list(
+                expectation_interval(
+                    variation, variation(), len(hit_g), repeats=_BOOTSTRAP_REPEATS, rng=rng, bounds=(0.0, 1.0)
+                )
+            ),
             **common,
+            "interval_method": f"bootstrap of the expectation at this n, {_BOOTSTRAP_REPEATS} repeats",
             "generated": dict(zip(data.class_names, hit_g.sum(axis=0).astype(int).tolist(), strict=True)),
             "real": dict(zip(data.class_names, hit_r.sum(axis=0).astype(int).tolist(), strict=True)),
             "classes_present": int((hit_g[:, wanted].sum(axis=0) > 0).sum()),

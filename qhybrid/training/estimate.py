@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
 
 from qhybrid.config import RunConfig
 from qhybrid.data import load_data
 from qhybrid.diffusion.schedules import terminal_snr
 from qhybrid.diffusion.sources import open_bank
-from qhybrid.models.build import build_model, parameter_counts
+from qhybrid.generate import generate_batch
+from qhybrid.models.build import build_model, circuit_spec, parameter_counts
+from qhybrid.training.checkpoint import Checkpoint
 from qhybrid.training.loop import prepare
+from qhybrid.training.stages import circuit_in
 
-_WARM_UP_STEPS, _TIMED_STEPS = 2, 5
+_WARM_UP_STEPS, _TIMED_STEPS, _TIMED_REVERSE_STEPS = 2, 5, 3
 _ARMS = ("plain", "se", "quantum", "published")
 
 
 def estimate(config: RunConfig) -> list[str]:
     """Lines that tell the data, the parameters of each arm and the training time measured on a few steps."""
     data = load_data(config.data)
-    trainer = prepare(config)
-    seconds = []
-    for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
-        start = time.perf_counter()
-        trainer.train_step()
-        seconds.append(time.perf_counter() - start)
-    step = statistics.median(seconds[_WARM_UP_STEPS:])
+    step = training_step_seconds(config)
     lines = [
         f"data: {data.name}, {len(data.train)} training images of {data.image_size}x{data.image_size}x{data.channels}"
     ]
@@ -35,9 +33,40 @@ def estimate(config: RunConfig) -> list[str]:
         parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         lines.append(f"parameters, {arm}: {sum(counts.values()):,} ({parts}){chosen}")
     lines += _describe_diffusion(config)
-    whole = _duration(step * config.training.steps)
+    whole = duration(step * config.training.steps)
     lines.append(f"training: {1e3 * step:.0f} ms a step, {config.training.steps:,} steps: about {whole}")
+    if config.sampling is not None:
+        whole = duration(sampling_seconds(config))
+        lines.append(f"sampling: {config.sampling.images:,} images in {config.sampling.steps} steps: about {whole}")
     return lines
+
+
+def training_step_seconds(config: RunConfig) -> float:
+    """Median time of a few real training steps."""
+    trainer = prepare(config)
+    seconds = []
+    for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
+        start = time.perf_counter()
+        trainer.train_step()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[_WARM_UP_STEPS:])
+
+
+def sampling_seconds(config: RunConfig) -> float:
+    """Time of the configuration's sampling, from a few reverse steps of one batch with untrained weights."""
+    if config.sampling is None:
+        return 0.0
+    data = load_data(config.data)
+    staged = circuit_in(config, "sampling")
+    model = build_model(staged, data.channels).eval()
+    untrained = Checkpoint(Path(), staged, model, 0, circuit_spec(staged), data.channels, data.image_size)
+    seeds = list(range(min(config.sampling.batch_size, config.sampling.images)))
+    few = config.sampling.model_copy(update={"steps": min(_TIMED_REVERSE_STEPS, config.sampling.steps)})
+    generate_batch(untrained, few.model_copy(update={"steps": 1}), seeds)
+    start = time.perf_counter()
+    generate_batch(untrained, few, seeds)
+    seconds = time.perf_counter() - start
+    return seconds * config.sampling.steps / few.steps * config.sampling.images / len(seeds)
 
 
 def _describe_diffusion(config: RunConfig) -> list[str]:
@@ -64,7 +93,8 @@ def _with_arm(config: RunConfig, arm: str) -> RunConfig:
     return config.model_copy(update={"model": model, "quantum": quantum})
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people: `2 h 5 min` or `3 min 20 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

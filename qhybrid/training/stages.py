@@ -38,7 +38,11 @@ def with_circuit(checkpoint: Checkpoint, quantum: QuantumConfig) -> Checkpoint:
         checkpoint: A trained model.
         quantum: How its circuit is to be simulated; ansatz, qubits and layers must be those of the checkpoint.
     """
-    config = checkpoint.config.model_copy(update={"quantum": quantum})
+    return with_config(checkpoint, checkpoint.config.model_copy(update={"quantum": quantum}))
+
+
+def with_config(checkpoint: Checkpoint, config: RunConfig) -> Checkpoint:
+    """The same weights under another configuration of the same network, e.g. with other noise in sampling."""
     model = build_model(config, checkpoint.image_channels, checkpoint.spec)
     model.load_state_dict(checkpoint.model.state_dict())
     return replace(checkpoint, config=config, model=model.eval())

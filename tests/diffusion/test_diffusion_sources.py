@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from qiskit_aer.noise import ReadoutError
 from safetensors.torch import load_file
 
 from qhybrid.config import DiffusionConfig, NoiseConfig, SimulatedNoiseConfig, build_config
@@ -10,7 +11,7 @@ from qhybrid.diffusion.certify import certify_simulated
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.making import make_bank
 from qhybrid.diffusion.noise import GaussianNoise, TimedNoise, forward_noise, image_noise, noise_source
-from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations, lay_patches, patch_of
+from qhybrid.diffusion.simulate import MeasuredCircuit, SimulatedBits, SimulatedFluctuations, lay_patches, patch_of
 from qhybrid.diffusion.sources import open_source
 from qhybrid.errors import CircuitError
 from qhybrid.generate import generate
@@ -77,6 +78,31 @@ def test_fluctuations_keep_their_claim_and_their_correlations(device):
     # Pixels of a patch are qubits, row by row: their covariance is the circuit's; other patches are independent.
     tiles = images.reshape(120, 4, 2, 4, 2).transpose(2, 3).reshape(-1, 4).double()
     assert torch.cov(tiles.T).numpy() == pytest.approx(np.array(certificate.measured["covariance"]), abs=0.15)
+
+
+@pytest.mark.parametrize("device", ["aer", "fake_manila"])
+def test_shots_follow_the_law_of_shots_that_aer_draws(device):
+    from qiskit import QuantumCircuit, transpile
+    from qiskit_aer import AerSimulator
+    from scipy.stats import chi2_contingency
+
+    circuit = QuantumCircuit(3)
+    for qubit, angle in enumerate((0.4, 2.0, 1.1)):
+        circuit.ry(angle, qubit)
+    circuit.cx([0, 1], [1, 2])
+    measured = MeasuredCircuit(circuit, device)
+    # Readout that is not symmetric, so that 0 and 1 taken for each other would show.
+    options = {}
+    if measured.part is not None:
+        readout = ReadoutError([[0.99, 0.01], [0.2, 0.8]])
+        options = {"noise_model": measured.noise}
+        measured.noise.add_readout_error(readout, [1], warnings=False)
+        circuit = transpile(circuit, measured.part, initial_layout=[0, 1, 2], optimization_level=1)
+    job = AerSimulator(seed_simulator=1, **options).run(circuit.measure_all(inplace=False), shots=20_000)
+    expected = np.array([job.result().get_counts().get(f"{outcome:03b}", 0) for outcome in range(8)])
+    drawn = np.bincount(measured.shots((3,), 20_000) @ [1, 2, 4], minlength=8)
+    assert chi2_contingency([expected, drawn]).pvalue > 1e-3
+    assert np.array_equal(measured.shots((3,), 50), measured.shots((3,), 50))
 
 
 def test_the_noise_of_a_device_shrinks_what_fluctuates():

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from qhybrid.evaluation.intervals import bootstrap_interval, subset_interval
+from qhybrid.evaluation.intervals import bootstrap_interval, expectation_interval, subset_interval
 from qhybrid.evaluation.metrics import kernel_distance
 
 
@@ -41,3 +42,30 @@ def test_bootstrap_interval_covers_a_share():
         )
         hits += low <= 0.3 <= high
     assert 88 <= hits <= 100
+
+
+@pytest.mark.parametrize("excess", [0.0, 0.1, 0.5])
+def test_expectation_interval_covers_what_a_biased_statistic_expects(excess):
+    # Total variation between a histogram of 200 draws and a law: biased upwards, most where the laws are equal.
+    rng = np.random.default_rng(5)
+    law = np.full(10, 0.1)
+    drawn = (1 - excess) * law + excess * np.eye(10)[0]
+
+    def variation(labels):
+        return float(np.abs(np.bincount(labels, minlength=10) / len(labels) - law).sum() / 2)
+
+    expected = np.abs(rng.multinomial(200, drawn, 20_000) / 200 - law).sum(axis=1).mean() / 2
+    hits, percentile_hits, rounds = 0, 0, 150
+    for _ in range(rounds):
+        labels = rng.choice(10, 200, p=drawn)
+        value = variation(labels)
+        low, high = expectation_interval(
+            lambda i, labels=labels: variation(labels[i]), value, 200, repeats=150, rng=rng, bounds=(0.0, 1.0)
+        )
+        assert 0 <= low <= value <= high <= 1
+        hits += low <= expected <= high
+        low, high = bootstrap_interval(lambda i, labels=labels: variation(labels[i]), 200, repeats=150, rng=rng)
+        percentile_hits += low <= expected <= high
+    assert hits / rounds >= 0.9
+    if excess == 0:
+        assert percentile_hits / rounds < 0.8  # what was wrong with percentiles
