@@ -71,6 +71,12 @@ def test_a_study_is_every_combination_with_each_seed(write):
         assert cell.config.sampling.seed >= first.config.sampling.seed + first.config.sampling.images
 
 
+@pytest.mark.parametrize(("name", "cells"), [("noise_factorial", 27), ("arms_digits", 3)])
+def test_shipped_studies_are_valid(root, name, cells):
+    study = load_study(root / "configs" / "studies" / f"{name}.yaml")
+    assert sum(len(training.cells) for training in study.trainings) == cells * len(study.config.seeds)
+
+
 def test_without_sample_factors_a_cell_is_the_run_itself(write, tmp_path):
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
     study = load_study(write(base="base.yaml", sample={}))
