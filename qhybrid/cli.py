@@ -271,12 +271,30 @@ def _report(run: RunDirectory) -> None:
 
 
 def _check_hardware(config: RunConfig) -> None:
-    """Find out before hours of training whether the devices of its stages exist."""
-    for stage in (config.noise_bank, config.hardware):
-        if stage is not None:
-            from hardware.backends import open_backend
+    """Find out before hours of training whether the devices of its stages exist, and fit each other.
 
-            open_backend(stage.backend)
+    Raises:
+        QHybridError: There is no such device; or the circuit is trained under the noise of another than it runs on.
+    """
+    stages = [stage for stage in (config.noise_bank, config.hardware) if stage is not None]
+    if not stages:
+        return
+    from hardware.backends import IDEAL, device_name, open_backend
+
+    for stage in stages:
+        open_backend(stage.backend)
+    noise = config.quantum.noise
+    if config.hardware is None or noise is None or config.hardware.backend == IDEAL:
+        return
+    from qhybrid.errors import ConfigError
+    from qhybrid.quantum.devices import snapshot
+
+    if device_name(snapshot(noise.device)) != device_name(open_backend(config.hardware.backend)):
+        raise ConfigError(
+            f"`quantum.noise.device: {noise.device}` is the noise of another device than `hardware.backend: "
+            f"{config.hardware.backend}`: name the same device twice, or leave out `hardware` and run `qhybrid hardware "
+            "infer` afterwards, which goes to any"
+        )
 
 
 def _draw_bank(config: RunConfig, resume: bool) -> None:

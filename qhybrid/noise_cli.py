@@ -87,10 +87,16 @@ def compare(
     from qhybrid.rundir import RunDirectory
 
     result = compare_circuits(RunDirectory.open(run), device, shots, images)
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{result['images']} images of the same seeds, {shots} shots, noise of {device}"
+    table = Table("circuit", "KID [95 %]", "mean pixel difference from exact, of 255", title=title)
     for name, row in result["ways"].items():
         low, high = row["interval"]
-        difference = f"pixels differ by {row['pixel_difference']:.2f} of 255 from the exact images"
-        typer.echo(f"{name}: KID {row['kid']:.4f} ({low:.4f} to {high:.4f}), {difference}")
+        difference = f"{row['pixel_difference']:.2f}"
+        table.add_row(name.replace("_", " "), f"{row['kid']:.4f} [{low:.4f}, {high:.4f}]", difference)
+    Console().print(table)
 
 
 def _show_bank(path: Path, target: Path) -> None:

@@ -90,6 +90,11 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(tmp_path, config, command
         ({"model": {"bottleneck": "published"}}, [], ["allow_dead_parameters"]),
         ({}, ["--out", tmp_path / "file" / "run"], ["file/run"]),
         ({"hardware": {"backend": "fake_nowhere"}}, [], ["fake_nowhere"]),
+        (
+            {"quantum": {"noise": {"device": "fake_manila"}}, "hardware": {"backend": "fake_torino"}},
+            [],
+            ["quantum.noise.device: fake_manila", "hardware.backend: fake_torino", "another device"],
+        ),
         ({"hardware": {"backend": "fake_manila", "budget_seconds": 0}}, [], ["hardware.budget_seconds", "0"]),
         ({}, ["--set", "training.stepz=3"], ["training.stepz"]),
     ]

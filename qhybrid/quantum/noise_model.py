@@ -28,7 +28,7 @@ NOT_GATES = frozenset({"measure", "reset", "delay", "barrier"})
 
 
 class NoiselessGateWarning(UserWarning):
-    """A gate of a circuit that the noise model does not name, so that it runs without noise."""
+    """A gate of a circuit that runs without noise: the noise model does not name it, or only on other couplings."""
 
 
 class GateNoise:
@@ -62,6 +62,12 @@ class GateNoise:
         """Whether the model names this instruction, by its label or its name."""
         return operation.name in self.named or getattr(operation, "label", None) in self.named
 
+    def misses(self, operation: Any, qubits: tuple[int, ...]) -> bool:
+        """Whether the model has errors of this two-qubit gate, but none for this coupling."""
+        name = getattr(operation, "label", None) or operation.name
+        known = self._local.get(name)
+        return known is not None and len(qubits) == 2 and qubits not in known and name not in self._default
+
     def behind(self, operation: Any, qubits: tuple[int, ...]) -> list[Channel]:
         """The channels that follow an instruction."""
         matrix = self._matrix_of(getattr(operation, "label", None) or operation.name, qubits)
@@ -72,6 +78,18 @@ class GateNoise:
                 if added is not None:
                     channels.append(channel_of_superoperator(qubits, _superoperator(added)))
         return channels
+
+    def report_couplings(self, gates: Sequence[str]) -> None:
+        """Warn of gates on couplings that the model does not know, each once."""
+        fresh = sorted(set(gates) - self._reported)
+        if fresh:
+            self._reported.update(fresh)
+            warnings.warn(
+                f"the noise model has errors of these gates, but none for these qubits: {', '.join(fresh)}; they run "
+                "without noise, so it is probably the model of another device or of another layout",
+                NoiselessGateWarning,
+                stacklevel=2,
+            )
 
     def report(self, names: Sequence[str]) -> None:
         """Warn of gates that run noiselessly, each name once."""
@@ -111,14 +129,18 @@ def noisy_ops(circuit: QuantumCircuit, features: Features, noise: GateNoise | No
     """
     ops: list[NoisyOp] = []
     unnamed: list[str] = []
+    elsewhere: list[str] = []
     for operation, qubits in _instructions(circuit, range(circuit.num_qubits), noise):
         ops.extend(_gate_ops(operation, qubits, features))
         if noise is not None and operation.name != "barrier":
             ops.extend(noise.behind(operation, qubits))
             if operation.name != "delay" and not noise.names(operation):
                 unnamed.append(operation.name)
+            elif noise.misses(operation, qubits):
+                elsewhere.append(f"{operation.name} {qubits}")
     if noise is not None:
         noise.report(unnamed)
+        noise.report_couplings(elsewhere)
     return ops
 
 

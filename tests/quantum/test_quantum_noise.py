@@ -31,7 +31,7 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum import density
 from qhybrid.quantum.aer import AerEstimator
 from qhybrid.quantum.ansatz import build_spec
-from qhybrid.quantum.devices import crop, snapshot
+from qhybrid.quantum.devices import crop, noise_model, snapshot
 from qhybrid.quantum.estimator import CompiledEstimator
 from qhybrid.quantum.layer import QuantumLayer, build_qnn
 from qhybrid.quantum.noise_model import NoiselessGateWarning
@@ -301,6 +301,17 @@ def test_gates_without_noise_are_reported_once_by_name() -> None:
         warnings.simplefilter("error")
         estimator.compile(circuit, [SparsePauliOp("IZ")], [])
         CompiledEstimator(model).compile(transpile(circuit, basis_gates=["sx", "rz", "cx"]), [SparsePauliOp("IZ")], [])
+
+
+def test_the_noise_model_of_another_device_is_reported() -> None:
+    # Both devices have CX; on the line 0-1-2-3 of the one there is no coupling of 1 and 3, as on the other.
+    line, star = (crop(snapshot(name), range(4)) for name in ("fake_manila", "fake_lima"))
+    circuit = QuantumCircuit(4)
+    circuit.sx(1)
+    circuit.cx(1, 3)
+    with pytest.warns(NoiselessGateWarning, match=r"cx \(1, 3\).*another device"):
+        CompiledEstimator(noise_model(line)).run([(circuit, "ZIII")]).result()
+    CompiledEstimator(noise_model(star)).run([(circuit, "ZIII")]).result()
 
 
 def test_errors_follow_labels_and_parts_of_composite_gates() -> None:
