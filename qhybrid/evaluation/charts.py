@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from qiskit import QuantumCircuit
 
 _INK, _MUTED, _LINE = "#1c2330", "#667085", "#e4e7ec"
@@ -71,44 +72,61 @@ def circuit_chart(circuit: QuantumCircuit) -> bytes:
 
 
 def study_chart(result: Mapping[str, Any], title: str) -> bytes:
-    """Every cell of a study: dots are seeds, the disc their mean with its interval, the dashed line the real floor.
+    """Every cell of a study, and beside it the paired differences to the reference if there is one.
+
+    Small dots are seeds, discs their mean, bars its interval.
 
     Args:
         result: What `study.json` holds.
         title: Of the metric.
     """
     cells = [cell for cell in result["cells"] if cell["mean"] is not None]
+    compared = [item for item in result["comparisons"] if item["difference"] is not None]
     rows = list(dict.fromkeys(_levels(cell, "train") for cell in cells))
     series = list(dict.fromkeys(_levels(cell, "sample") for cell in cells))
-    figure = Figure(figsize=(9, 1.3 + len(rows) * (0.2 + 0.17 * len(series))), layout="constrained")
-    axes = figure.subplots()
-    for cell in cells:
-        index = series.index(_levels(cell, "sample"))
-        y = rows.index(_levels(cell, "train")) + 0.75 * ((index + 0.5) / len(series) - 0.5)
+    panels = 2 if compared else 1
+    height = 1.5 + len(rows) * (0.2 + 0.17 * len(series))
+    figure = Figure(figsize=(4 + 4 * panels, height), layout="constrained")
+    axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+
+    def mark(axis: Axes, entry: Mapping[str, Any], mean: float) -> float:
+        index = series.index(_levels(entry, "sample"))
+        y = rows.index(_levels(entry, "train")) + 0.75 * ((index + 0.5) / len(series) - 0.5)
         color = _SERIES[index % len(_SERIES)]
+        if entry["interval"] is not None:
+            axis.plot(entry["interval"], [y, y], color=color, linewidth=1.6)
+        axis.plot(mean, y, "o", markersize=5, color=color)
+        return y
+
+    for cell in cells:
+        y = mark(axes[0], cell, cell["mean"])
         values = [
             run["value"] for run in result["runs"] if run["levels"] == cell["levels"] and run["value"] is not None
         ]
-        axes.plot(values, [y] * len(values), ".", markersize=4, color=color, alpha=0.45)
-        if cell["interval"] is not None:
-            axes.plot(cell["interval"], [y, y], color=color, linewidth=1.6)
-        first = series[index] if cell is next(c for c in cells if _levels(c, "sample") == series[index]) else None
-        axes.plot(cell["mean"], y, "o", markersize=5, color=color, label=first or None)
+        axes[0].plot(values, [y] * len(values), ".", markersize=4, color=_MUTED, alpha=0.6)
+    for item in compared:
+        mark(axes[1], item, item["difference"])
     floors = [cell["floor"] for cell in cells if cell["floor"] is not None]
-    if floors:
-        axes.axvline(sum(floors) / len(floors), color=REAL, linestyle="--", linewidth=1, label="real images")
-    axes.set_yticks(range(len(rows)), [row or "base" for row in rows])
-    axes.invert_yaxis()
-    _dress(axes, f"{title} of each cell, mean over seeds and 95 % interval", "")
-    axes.grid(visible=False, axis="y")
-    axes.grid(axis="x", color=_LINE, linewidth=0.8)
-    if len(axes.get_legend_handles_labels()[1]):
-        figure.legend(frameon=False, fontsize=9, ncols=4, loc="outside lower center", labelcolor=_INK)
+    floor = f"real images against each other: {sum(floors) / len(floors):.3g}" if floors else ""
+    _dress(axes[0], f"{title}, mean over seeds", floor)
+    if compared:
+        axes[1].axvline(0, color=REAL, linewidth=1)
+        _dress(axes[1], "Difference to the reference, paired by seed", "95 % interval, not corrected for their number")
+    for axis in axes:
+        axis.grid(visible=False, axis="y")
+        axis.grid(axis="x", color=_LINE, linewidth=0.8)
+    axes[0].set_yticks(range(len(rows)), [row or "base" for row in rows])
+    axes[0].set_ylabel("trained with", fontsize=9, color=_MUTED)
+    axes[0].invert_yaxis()
+    if len(series) > 1:
+        handles = [Line2D([], [], marker="o", linestyle="", color=color) for color in _SERIES[: len(series)]]
+        legend = {"frameon": False, "fontsize": 9, "ncols": len(series), "labelcolor": _INK}
+        figure.legend(handles, [f"sampled: {name}" for name in series], loc="outside lower center", **legend)
     return _png(figure)
 
 
 def _levels(cell: Mapping[str, Any], kind: str) -> str:
-    """`circuit=device, share=half` of the factors of one kind."""
+    """`circuit device, share half` of the factors of one kind."""
     own = [(name.partition(".")[2], level) for name, level in cell["levels"].items() if name.startswith(f"{kind}.")]
     return ", ".join(f"{name} {level}" for name, level in own)
 

@@ -55,6 +55,7 @@ def test_mean_interval_covers_the_mean(rng):
     assert 0.92 <= np.mean(hits) <= 0.985
 
 
-def test_one_value_has_no_interval():
-    assert mean_interval([2.0]) is None
+def test_too_few_values_have_no_interval():
+    assert mean_interval([1.0, 2.0, 3.0, 4.0]) is None
     assert mean_interval([]) is None
+    assert mean_interval([2.0] * 5) == (2.0, 2.0)

@@ -13,6 +13,7 @@ import yaml
 
 from qhybrid.cli import main
 from qhybrid.errors import ConfigError
+from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.study import cell_file, load_study
 from qhybrid.evaluation.study_report import cell_table, conclusions, seeds_needed
 from qhybrid.evaluation.study_results import collect
@@ -171,7 +172,8 @@ def test_a_missing_cell_leaves_its_pair_out(planted):
     assert "1 of 24" in conclusions(result)[-1]
 
 
-def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_path, cached, monkeypatch, capfd):
+def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_path, cached, digits, monkeypatch, capfd):
+    feature_extractor(digits)  # once here, instead of in both workers
     arms = STUDY["train"]["arm"] | {"nowhere": {"quantum.noise": {"device": "fake_nowhere"}}}
     path, out = write(train={"arm": arms}), tmp_path / "out"
     command = ["qhybrid", "study", str(path), "--out", str(out)]
