@@ -292,8 +292,8 @@ def _check_hardware(config: RunConfig) -> None:
     if device_name(snapshot(noise.device)) != device_name(open_backend(config.hardware.backend)):
         raise ConfigError(
             f"`quantum.noise.device: {noise.device}` is the noise of another device than `hardware.backend: "
-            f"{config.hardware.backend}`: name the same device twice, or leave out `hardware` and run `qhybrid hardware "
-            "infer` afterwards, which goes to any"
+            f"{config.hardware.backend}`: name the same device twice, or leave out `hardware` and run "
+            "`qhybrid hardware infer` afterwards, which goes to any"
         )
 
 

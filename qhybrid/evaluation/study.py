@@ -202,7 +202,7 @@ def _combinations(config: StudyConfig, kind: Kind) -> list[Levels]:
 
 def _training(study: StudyConfig, base: Mapping[str, Any], levels: Levels, seed: int) -> Training:
     values = copy.deepcopy(dict(base))
-    values |= {"name": study.name, "seed": seed, "report": False, "hardware": None}
+    values |= {"name": study.name, "seed": seed, "report": False, "hardware": None, "noise_bank": None}
     apply_override(values, "data.subset_seed", seed, "study")
     apply_override(values, "sampling.seed", seed * _IMAGES_PER_SEED, "study")
     if values.get("evaluation") is None:
