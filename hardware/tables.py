@@ -170,19 +170,23 @@ def image_words(images: dict[str, Any]) -> str:
 
 def variants_table(comparison: dict[str, Any]) -> Table:
     """Levels and packings of one run beside each other."""
-    table = Table("variant", "RMS", "bias", "z RMS", "|z|>2", "pixels", "SSIM", "class", "features")
-    for heading in ("jobs", "executions", "seconds"):
+    rows = comparison["variants"]
+    judged = any(row["images"]["same_class"] is not None for row in rows)
+    table = Table(title=f"{comparison['backend']} against exact simulation, {comparison['shots']} shots")
+    table.add_column("variant", no_wrap=True)
+    for heading in ("RMS", "bias", "z RMS", "|z|>2", "pixels", "SSIM", *(("class", "features") if judged else ())):
+        table.add_column(heading)
+    for heading in ("executions", "seconds"):
         table.add_column(heading, justify="right")
-    table.title = f"{comparison['backend']} against exact simulation, {comparison['shots']} shots"
-    for row in comparison["variants"]:
+    for row in rows:
         z = ("-", "-") if row["z_rms"] is None else (f"{row['z_rms']:.2f}", f"{row['beyond_2']:.1%}")
-        cost = (str(row["jobs"]), f"{row['executions']:,}", f"{row['seconds']:.1f}") if row["jobs"] else ("-",) * 3
-        table.add_row(row["name"], f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *z, *_image_cells(row["images"]), *cost)
-    first = comparison["variants"][0]
+        cost = (f"{row['executions']:,}", f"{row['seconds']:.1f}") if row["jobs"] else ("-", "-")
+        seen = _image_cells(row["images"])[: 4 if judged else 2]
+        table.add_row(row["name"], f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *z, *seen, *cost)
+    seen = ", share in the twin's class, distance in the classifier's features (1: as far as another image)"
     table.caption = (
-        f"RMS, bias, z: of {first['n']} expectation values. Of {first['images']['n']} images beside their exact twins: "
-        "RMS of pixels (0 to 1), structural similarity, share in the twin's class, distance in the classifier's "
-        "features (1: as far as another image)"
+        f"RMS, bias, z: of {rows[0]['n']} expectation values. Of {rows[0]['images']['n']} images beside their exact "
+        f"twins: RMS of pixels (0 to 1), structural similarity{seen if judged else ''}"
     )
     return table
 
