@@ -106,8 +106,8 @@ def plan_lines(study: Study, jobs: int) -> list[str]:
         sampling = sum(sampling_seconds(cell.config) for cell in training.cells)
         total += (seconds + sampling) * len(config.seeds) / jobs
         lines.append(
-            f"{training.folder.parent.name}: {training.config.training.steps:,} steps, about {duration(seconds)}, then "
-            f"{len(training.cells)} cells sampled, about {duration(sampling)}"
+            f"{training.folder.parent.name}: {training.config.training.steps:,} steps, about {duration(seconds)}; "
+            f"sampled in {len(training.cells)} ways, about {duration(sampling)}"
         )
     cells = sum(len(training.cells) for training in first)
     lines.append(
@@ -117,13 +117,17 @@ def plan_lines(study: Study, jobs: int) -> list[str]:
     named = config.reference_levels
     if named:
         same = sum(all(cell.levels[name] == level for name, level in named.items()) for t in first for cell in t.cells)
-        effects = sum(len(config.factors[name]) - 1 for name in named)
-        pairs = len(config.seeds)
+        least, compared = smallest_p(len(config.seeds)), cells - same
         lines.append(
-            f"{cells - same} cells and {effects} effects are compared with the reference; the smallest p of {pairs} "
-            f"pairs is {smallest_p(pairs):.3g}: after correction {min(1, smallest_p(pairs) * (cells - same)):.3g} "
-            f"for cells, {min(1, smallest_p(pairs) * effects):.3g} for effects"
+            f"{compared} cells are compared with the reference: the smallest p of {len(config.seeds)} pairs is "
+            f"{least:.3g}, after correction {min(1.0, least * compared):.3g}"
         )
+        if len(config.factors) > 1:
+            effects = sum(len(config.factors[name]) - 1 for name in named)
+            lines.append(
+                f"{effects} effects of levels, averaged over the other factors: the smallest p after correction is "
+                f"{min(1.0, least * effects):.3g}"
+            )
     return lines
 
 

@@ -36,7 +36,8 @@ def collect(study: Study, out: Path) -> dict[str, Any]:
         "reference": reference,
         "cells": [_summary(levels, rows) for levels, rows in cells],
         "comparisons": _comparisons(cells, reference),
-        "effects": _effects(cells, study.config.factors, reference),
+        # Of a single factor, effects would be the comparisons once more.
+        "effects": _effects(cells, study.config.factors, reference) if len(study.config.factors) > 1 else [],
         "runs": runs,
         "environment": describe_environment(),
     }

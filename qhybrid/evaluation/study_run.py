@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -47,7 +48,7 @@ def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], N
 
     Raises:
         Interrupted: SIGINT or SIGTERM; checkpoints are written, the same call goes on.
-        StudyError: Some cells failed; all others are done.
+        StudyError: Some cells failed, all others are done; or a process of `jobs` was killed from outside.
         QHybridError: The data cannot be had, or `out` holds runs with other configurations; nothing is written.
     """
     load_data(study.trainings[0].config.data)
@@ -61,6 +62,10 @@ def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], N
                 advance(note=str(training.folder.relative_to("runs")))
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"study stopped; the same command goes on from what `{out}` holds") from None
+    except BrokenProcessPool:
+        raise StudyError(
+            f"a process of `--jobs {jobs}` was killed, perhaps for memory: take fewer; the same command goes on"
+        ) from None
     result = collect(study, out)
     write_summary(result, out)
     for line in conclusions(result):
