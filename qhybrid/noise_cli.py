@@ -96,6 +96,8 @@ def compare(
         low, high = row["interval"]
         difference = f"{row['pixel_difference']:.2f}"
         table.add_row(name.replace("_", " "), f"{row['kid']:.4f} [{low:.4f}, {high:.4f}]", difference)
+    if result["floor"] is not None:
+        table.add_row("real images", f"{result['floor']:.4f}", "")
     Console().print(table)
 
 

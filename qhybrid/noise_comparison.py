@@ -31,7 +31,7 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
 
     Returns:
         For each way, KID against the test images with its interval, and the mean absolute difference of its pixels
-        (0 to 255) from the exact images.
+        (0 to 255) from the exact images; `floor` is the KID of real images.
 
     Raises:
         NoiseError: The run has no circuit of its own kind.
@@ -66,6 +66,7 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
         features, _ = extractor(drawn)
         with progress(f"metrics, {name}", 4) as advance:
             kid = distance_scores(features, real, config, advance)["kid"]
+        result["floor"] = None if kid["floor"] is None else kid["floor"]["value"]
         result["ways"][name] = {
             "kid": kid["value"],
             "interval": kid["interval"],

@@ -158,7 +158,7 @@ def test_one_checkpoint_is_compared_exactly_with_shots_and_under_noise(tmp_path,
     assert command("train", path, "--out", out)[0] == 0
     code, said, err = command("noise", "compare", out, "--device", "fake_manila", "--shots", 4)
     assert code == 0, err
-    assert all(name in said for name in ("exact", "shots", "device", "device and shots", "KID"))
+    assert all(name in said for name in ("exact", "shots", "device", "device and shots", "KID", "real images"))
     result = json.loads((out / "noise" / "comparison.json").read_text())
     ways = result["ways"]
     assert ways["exact"]["pixel_difference"] == 0
