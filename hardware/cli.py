@@ -118,7 +118,8 @@ def submit(
     """Send the jobs of the next denoising step that uses the device, and do not wait for them."""
     from hardware.inference import submit as send
 
-    _report(send(run, run_config(run, options, planned=True), yes=yes, echo=_ignore if as_json else _say), as_json)
+    config = run_config(run, options, planned=True)
+    _report(send(run, config, yes=yes, **_listeners(as_json)), as_json)
 
 
 @app.command()
@@ -157,9 +158,7 @@ def infer(
     from hardware.inference import infer as run_all
 
     config = run_config(run, options, planned=resume)
-    comparison = run_all(
-        run, config, yes=yes, resume=resume, wait_seconds=wait_seconds, echo=_ignore if as_json else _say
-    )
+    comparison = run_all(run, config, yes=yes, resume=resume, wait_seconds=wait_seconds, **_listeners(as_json))
     _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
 
 
@@ -202,12 +201,19 @@ def _report(advance: Advance, as_json: bool) -> None:
         _say(f"{advance.step} of {advance.steps} steps done; {advance.message}")
 
 
+def _listeners(as_json: bool) -> dict[str, Any]:
+    """Where a run's lines go, and the table of its plan."""
+    if as_json:
+        return {"echo": _ignore, "show": _ignore}
+    return {"echo": _say, "show": lambda made: _console.print(plan_table(made))}
+
+
 def _say(line: str) -> None:
     _console.print(line, highlight=False, soft_wrap=True)
 
 
-def _ignore(line: str) -> None:
-    """Progress lines have no place in JSON output."""
+def _ignore(said: Any) -> None:
+    """Progress has no place in JSON output."""
 
 
 def _print_json(value: Any) -> None:

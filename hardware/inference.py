@@ -34,6 +34,7 @@ from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 
 Echo = Callable[[str], None]
+Show = Callable[[Plan], None]
 _STOPPED = "what was finished is kept and jobs that were sent go on; go on with --resume, or with `fetch`"
 
 
@@ -74,7 +75,12 @@ def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
 
 
 def submit(
-    run: RunDirectory | str | Path, config: HardwareConfig, *, yes: bool = False, echo: Echo = _silent
+    run: RunDirectory | str | Path,
+    config: HardwareConfig,
+    *,
+    yes: bool = False,
+    echo: Echo = _silent,
+    show: Show | None = None,
 ) -> Advance:
     """Send the jobs of the next denoising step that uses the device; nothing is waited for.
 
@@ -85,12 +91,17 @@ def submit(
         config: As for `plan`; a run begun with other options is refused.
         yes: Needed to send to a real device.
         echo: Called with lines about what went wrong and was mended.
+        show: Called with the plan of a run that begins, before anything is sent.
 
     Raises:
         HardwareError: As for `plan`; or `yes` is missing.
     """
     directory = open_run(run)
-    workload = load_workload(directory, config) or plan_workload(directory, config)
+    workload = load_workload(directory, config)
+    if workload is None:
+        workload = plan_workload(directory, config)
+        if show is not None:
+            show(workload.plan)
     _require_yes(workload, yes)
     save_plan(workload)
     return _advance(workload, Allowance(new_steps=1, wait=False), echo)
@@ -113,6 +124,7 @@ def infer(
     resume: bool = False,
     wait_seconds: float | None = None,
     echo: Echo = _silent,
+    show: Show | None = None,
 ) -> dict[str, Any]:
     """Plan, submit and fetch in one: images with the bottleneck on a device, and the comparison with exact simulation.
 
@@ -123,6 +135,7 @@ def infer(
         resume: Go on with an interrupted run, with the same images as without the interruption.
         wait_seconds: For one job at most; by default for ever.
         echo: Called with lines that tell what goes on.
+        show: Called with the plan before anything is sent, in place of a line about it.
 
     Returns:
         Content of comparison.json.
@@ -137,7 +150,10 @@ def infer(
         echo(comparison_line(comparison))
         return comparison
     workload = (load_workload(directory, config) if resume else None) or plan_workload(directory, config)
-    echo(f"hardware plan: {workload.plan.summary()}")
+    if show is None:
+        echo(f"hardware plan: {workload.plan.summary()}")
+    else:
+        show(workload.plan)
     if workload.crop_note:
         echo(workload.crop_note)
     _require_yes(workload, yes)

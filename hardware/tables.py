@@ -18,9 +18,12 @@ def backends_table(rows: Sequence[BackendRow]) -> Table:
     table = Table()
     # A name that is cut off cannot be typed; in a narrow terminal the basis folds instead.
     table.add_column("name", no_wrap=True, min_width=max(len(row.name) for row in rows))
-    for heading in ("qubits", "basis", "2q error", "readout", "calibrated", "queue"):
+    account = any(row.plan is not None for row in rows)
+    more = ("plan", "seconds left") if account else ()
+    for heading in ("qubits", "basis", "2q error", "readout", "calibrated", "queue", *more):
         table.add_column(heading, no_wrap=heading != "basis")
     for row in rows:
+        left = "-" if row.seconds_left is None else f"{row.seconds_left:.0f}"
         table.add_row(
             row.name,
             str(row.qubits),
@@ -29,6 +32,7 @@ def backends_table(rows: Sequence[BackendRow]) -> Table:
             _percent(row.readout_error),
             (row.calibrated or "-")[:10],
             "local" if row.queue is None else str(row.queue),
+            *((row.plan or "-", left) if account else ()),
         )
     return table
 
@@ -183,10 +187,10 @@ def variants_table(comparison: dict[str, Any]) -> Table:
         cost = (f"{row['executions']:,}", f"{row['seconds']:.1f}") if row["jobs"] else ("-", "-")
         seen = _image_cells(row["images"])[: 4 if judged else 2]
         table.add_row(row["name"], f"{row['rms']:.4f}", f"{row['bias']:+.4f}", *z, *seen, *cost)
-    seen = ", share in the twin's class, distance in the classifier's features (1: as far as another image)"
+    judgement = ", share in the twin's class, distance in the classifier's features (1: as far as another image)"
     table.caption = (
         f"RMS, bias, z: of {rows[0]['n']} expectation values. Of {rows[0]['images']['n']} images beside their exact "
-        f"twins: RMS of pixels (0 to 1), structural similarity{seen if judged else ''}"
+        f"twins: RMS of pixels (0 to 1), structural similarity{judgement if judged else ''}"
     )
     return table
 

@@ -17,7 +17,7 @@ from qhybrid.errors import Interrupted, QHybridError
 from qhybrid.noise_cli import app as noise_app
 
 if TYPE_CHECKING:
-    from qhybrid.config import RunConfig
+    from qhybrid.config import HardwareConfig, RunConfig
     from qhybrid.quantum import CircuitSpec
     from qhybrid.rundir import RunDirectory
 
@@ -79,9 +79,7 @@ def run(
     if settings.evaluation is not None:
         _evaluate(directory)
     if settings.hardware is not None:
-        from hardware.inference import infer
-
-        infer(directory, settings.hardware, resume=resume, echo=_say)
+        _run_on_device(directory, settings.hardware, resume)
     if settings.report:
         _report(directory)
     _say(f"run directory: {directory.path}")
@@ -295,6 +293,18 @@ def _check_hardware(config: RunConfig) -> None:
             f"{config.hardware.backend}`: name the same device twice, or leave out `hardware` and run "
             "`qhybrid hardware infer` afterwards, which goes to any"
         )
+
+
+def _run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool) -> None:
+    """The hardware stage; for a real device the bill alone, since sending wants a yes of its own."""
+    from hardware.backends import is_local, open_backend
+    from hardware.inference import infer, plan
+
+    if is_local(open_backend(config.backend, fractional_gates=config.fractional_gates)):
+        infer(directory, config, resume=resume, echo=_say)
+    elif not (resume and (directory.hardware / "plan.json").exists()):
+        _say(f"hardware plan: {plan(directory, config).summary()}")
+        _say(f"nothing was sent: `qhybrid hardware infer {directory.path} --yes` sends it")
 
 
 def _draw_bank(config: RunConfig, resume: bool) -> None:

@@ -155,6 +155,19 @@ def test_report_shows_what_mitigation_gains(digits, tmp_path):
     assert "None" not in html.replace("None:", "")
 
 
+def test_report_lists_the_copies_of_a_packed_circuit(digits, tmp_path):
+    run = RunDirectory.create(tmp_path / "run", build_config({"name": "test"}))
+    add_hardware(run, digits.val[:4])
+    line = {"patch": 0, "layout": [99, 92], "estimated_success": 0.9163, "readout_errors": [0.01, None, 0.02]}
+    other = {"patch": 1, "layout": [68, 67], "estimated_success": 0.9004, "readout_errors": [None]}
+    assert "Side by side" not in write_report(run).read_text()
+    write_json(run.hardware / "plan.json", {**PLAN, "patches": [line, other]})
+    write_json(run.hardware / "comparison.json", {**COMPARISON, "by_patch": [{"patch": 1, "rms": 0.0523}]})
+    html = write_report(run).read_text()
+    for shown in ("Side by side", "99, 92", "68, 67", "0.916", "1.50 %", "0.0523"):
+        assert shown in html
+
+
 def test_report_loads_nothing_from_outside(digits, cached, make_run):
     run = make_run(digits.val[:20])
     evaluate(run)

@@ -96,6 +96,20 @@ def test_backends_lists_whole_names_in_a_narrow_terminal() -> None:
     with console.capture() as capture:
         console.print(backends_table([describe_backend(name, open_backend(name)) for name in names]))
     assert all(name in capture.get() for name in names)
+    assert "seconds left" not in capture.get()
+
+
+def test_backends_of_an_account_are_listed_with_plan_and_seconds_left() -> None:
+    from rich.console import Console
+
+    from hardware.backends import BackendRow
+    from hardware.tables import backends_table
+
+    row = BackendRow("ibm_torino", 133, ("cz",), 0.004, 0.02, "2026-01-01", 12, plan="open", seconds_left=431.2)
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(backends_table([row]))
+    assert all(text in capture.get() for text in ("seconds left", "open", "431", "12"))
 
 
 def test_no_run_directory_is_said(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

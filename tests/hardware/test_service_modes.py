@@ -2,16 +2,19 @@
 
 import json
 import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hardware_runs import Command, MakeRun
+from hardware_runs import Command, MakeRun, tiny_config
 from loopback import Loopback
 
 import hardware
 from hardware import compare, costs, workload
 from hardware.run_status import status
+from qhybrid import cli
 from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory, read_json, read_jsonl
 
@@ -42,6 +45,7 @@ def test_eight_steps_execute_what_the_plan_says(
     run = make_run(qubits=2)
     code, out, err = command("infer", run.path, *SMALL, "--steps", "8", "--mode", mode)
     assert (code, err.startswith("hardware: 8/8")) == (0, True)
+    assert "Plan for ibm_manila" in out
     plan = read_json(run.hardware / "plan.json")
     state = paid_service.state
     assert (plan["mode"], plan["jobs"], plan["executions"]) == (mode, 8, 8 * 2 * 32)
@@ -182,3 +186,22 @@ def test_backends_lists_the_accounts_devices_with_plan_queue_and_seconds_left(
     assert manila["basis"] == rows["fake_manila"]["basis"]
     assert manila["two_qubit_error"] == pytest.approx(rows["fake_manila"]["two_qubit_error"])
     assert (rows["fake_manila"]["plan"], rows["fake_manila"]["seconds_left"]) == (None, None)
+
+
+def test_a_whole_run_for_a_real_device_ends_with_the_bill(
+    service: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`qhybrid run` has no --yes: what was trained is kept, and the next command is said."""
+    config = tiny_config(qubits=2).model_dump(mode="json")
+    config |= {"training": {"steps": 1, "batch_size": 4}, "hardware": TWO.model_dump(mode="json")}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    arguments = ["qhybrid", "run", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
+    for extra in ([], ["--resume"]):
+        monkeypatch.setattr(sys, "argv", [*arguments, *extra])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out = capsys.readouterr().out
+        assert not caught.value.code
+        assert ("nothing was sent: `qhybrid hardware infer" in out) == (not extra)
+    assert read_json(tmp_path / "run" / "hardware" / "plan.json")["backend"] == "ibm_manila"
+    assert service.jobs == []
