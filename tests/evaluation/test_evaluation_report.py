@@ -152,7 +152,11 @@ def test_report_shows_what_mitigation_gains(digits, tmp_path):
         "noisy simulation",
     ):
         assert shown in html
+    assert "Feature distance" in html
     assert "None" not in html.replace("None:", "")
+    # Without a classifier its columns are left out.
+    write_json(run.hardware / "comparison.json", {**COMPARISON, "variants": VARIANTS[:1]})
+    assert "Feature distance" not in write_report(run).read_text()
 
 
 def test_report_lists_the_copies_of_a_packed_circuit(digits, tmp_path):
