@@ -19,9 +19,10 @@ from hardware.figures import draw_variants
 from hardware.image_metrics import compare_images
 from hardware.inference import compare_run, infer
 from hardware.options import LEVEL_MITIGATION
+from hardware.planning import Plan
 from hardware.reverse import ReverseState
 from hardware.workload import Workload, load_workload
-from qhybrid.config import HardwareConfig
+from qhybrid.config import HardwareConfig, build_section
 from qhybrid.data.images import to_uint8
 from qhybrid.rundir import RunDirectory, read_json, write_json
 
@@ -87,32 +88,42 @@ def compare_variants(
     # A local copy has another name than the device that it stands for.
     if not packs and plan.pack > 1 and plan.backend != plan.device:
         chosen.insert(1, (levels[0], 1))
+    # All before the first is run: one that does not go with the run's other options stops here.
+    configs = [_variant_config(plan, level, pack) for level, pack in chosen]
     rows = [_noisy_row(workload, comparison)]
-    rows += [_variant(directory, workload, level, pack, yes, echo) for level, pack in chosen]
+    rows += [
+        _variant(directory, level, pack, config, yes, echo)
+        for (level, pack), config in zip(chosen, configs, strict=True)
+    ]
     comparison = {**comparison, "variants": [row for row in rows if row is not None]}
     write_json(directory.hardware / "comparison.json", comparison)
     draw_variants(comparison["variants"], workload.plan.backend, directory.hardware / "variants.png")
     return comparison
 
 
-def _variant(
-    directory: RunDirectory,
-    workload: Workload,
-    level: str,
-    pack: Literal["auto"] | int,
-    yes: bool,
-    echo: Callable[[str], None],
-) -> dict[str, Any]:
+def _variant_config(plan: Plan, level: str, pack: Literal["auto"] | int) -> HardwareConfig:
+    """The run's options at another level and packing."""
     sampler = level == "sampler"
     changed = {
         "primitive": "sampler" if sampler else "estimator",
         "level": 0 if sampler else int(level),
         "pack": pack,
-        "qpu_steps": list(workload.plan.qpu_steps),
+        "qpu_steps": list(plan.qpu_steps),
         "budget_seconds": None,
         **LEVEL_MITIGATION,
     }
-    config = HardwareConfig.model_validate({**workload.plan.config, **changed})
+    return build_section(HardwareConfig, {**plan.config, **changed}, f"level {level}")
+
+
+def _variant(
+    directory: RunDirectory,
+    level: str,
+    pack: Literal["auto"] | int,
+    config: HardwareConfig,
+    yes: bool,
+    echo: Callable[[str], None],
+) -> dict[str, Any]:
+    sampler = level == "sampler"
     name = f"{'sampler' if sampler else f'level-{level}'}-pack-{pack}"
     echo(f"variant {name}")
     place = VariantDirectory(directory, name)

@@ -10,6 +10,7 @@ from hardware.errors import HardwareError
 from hardware.inference import compare_run
 from hardware.variants import compare_variants
 from qhybrid.config import HardwareConfig
+from qhybrid.errors import ConfigError
 from qhybrid.quantum import load_noise_model
 from qhybrid.quantum.devices import crop, noise_model, snapshot
 from qhybrid.rundir import RunDirectory, read_json
@@ -78,6 +79,14 @@ def test_what_cannot_be_compared_is_said(run: RunDirectory) -> None:
         compare_variants(run, ["0"])
     with pytest.raises(HardwareError, match="level `3` is unknown: choose of 0, 1, 2, sampler"):
         compare_variants(run, ["0", "3"])
+
+
+def test_a_level_that_does_not_go_with_the_runs_options_is_said_before_any_is_run(run: RunDirectory) -> None:
+    options = {"backend": "fake_fractional", "fractional_gates": True, "images": 1, "qpu_steps": [1]}
+    hardware.infer(run, OPTIONS.model_copy(update=options))
+    with pytest.raises(ConfigError, match="`fractional_gates` can be neither twirled nor folded"):
+        compare_variants(run, ["0", "2"])
+    assert not (run.hardware / "variants").exists()
 
 
 def test_the_noise_model_of_the_day_is_kept(run: RunDirectory) -> None:
