@@ -171,7 +171,7 @@ class RunDirectory:
                 raise RunDirectoryError(f"`{run.path}` already holds a run: add --resume, or choose another --out")
             run._check_same(config)
             return run
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if run.path.exists() and not run._is_fresh():
             raise RunDirectoryError(f"`{run.path}` exists and is no run directory: choose another --out")
         write_text(run.config_file, dump_config(config))
         write_json(run.meta_file, describe_environment())
@@ -180,6 +180,11 @@ class RunDirectory:
     def config(self) -> RunConfig:
         """The configuration that the run was made with."""
         return load_config(self.config_file)
+
+    def _is_fresh(self) -> bool:
+        """An empty folder, or one whose maker was killed while it wrote the first file."""
+        unfinished = f".{self.config_file.name}."
+        return self.path.is_dir() and all(entry.name.startswith(unfinished) for entry in self.path.iterdir())
 
     def _check_same(self, config: RunConfig) -> None:
         try:

@@ -129,7 +129,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, command, name):
 
 
 def test_a_dry_run_tells_and_writes_nothing(tmp_path, config, command):
-    path = config()
+    path = config(sampling={"images": 12, "steps": 5})
     code, out, _ = command("train", path, "--dry-run", "--out", tmp_path / "run", "--set", "training.steps=100000")
     assert code == 0
     assert "set training.steps=100000" in out
@@ -137,6 +137,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, config, command):
     for arm in ("plain", "se", "quantum", "published"):
         assert f"parameters, {arm}:" in out
     assert "ms a step" in out
+    assert "sampling: 12 images in 5 steps: about 0 min" in out
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -48,6 +50,21 @@ def test_create_open_and_resume(tmp_path):
     RunDirectory.create(run.path, config, resume=True)
     with pytest.raises(RunDirectoryError, match="seed: 3 there, 4 here"):
         RunDirectory.create(run.path, build_config({"seed": 4}), resume=True)
+
+
+def test_a_folder_whose_maker_was_killed_is_taken(tmp_path):
+    code = f"""
+import os
+from pathlib import Path
+from qhybrid.rundir import atomic_path
+with atomic_path(Path({str(tmp_path / "run" / "config.yaml")!r})) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code])
+    assert list((tmp_path / "run").iterdir())
+    run = RunDirectory.create(tmp_path / "run", build_config({"name": "new"}))
+    assert run.config().name == "new"
 
 
 def test_foreign_and_unwritable_folders_are_refused(tmp_path):

@@ -172,13 +172,48 @@ def test_a_missing_cell_leaves_its_pair_out(planted):
     assert "1 of 24" in conclusions(result)[-1]
 
 
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Run `qhybrid study` in this process; returns exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["qhybrid", "study", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capfd.readouterr()
+        return stop.value.code, out, err
+
+    return run
+
+
+def test_a_dry_run_tells_what_it_takes_and_what_it_can_show(write, tmp_path, command):
+    code, said, _ = command(write(), "--dry-run", "--out", tmp_path / "out", "--set", "training.steps=9")
+    assert code == 0
+    assert "set training.steps=9" in said
+    assert "arm=quantum: 9 steps" in said
+    assert "2 trainings and 4 cells, 2 seeds of each" in said
+    assert "2 cells are compared with the reference: the smallest p of 2 pairs is 0.5, after correction 1" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_runs_is_refused(write, tmp_path, command):
+    study = load_study(write())
+    RunDirectory.create(tmp_path / "out" / study.trainings[0].folder, study.trainings[0].config)
+    code, _, err = command(write(), "--out", tmp_path / "out", "--set", "training.steps=9")
+    assert code == 2
+    assert "training.steps: 8 there, 9 here" in err
+    assert len(err.strip().splitlines()) == 1
+
+
 def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_path, cached, digits, monkeypatch, capfd):
     feature_extractor(digits)  # once here, instead of in both workers
     arms = STUDY["train"]["arm"] | {"nowhere": {"quantum.noise": {"device": "fake_nowhere"}}}
     path, out = write(train={"arm": arms}), tmp_path / "out"
-    command = ["qhybrid", "study", str(path), "--out", str(out)]
     with (tmp_path / "errors").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "qhybrid.cli", *command[1:], "--jobs", "2"], stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qhybrid.cli", "study", path, "--out", out, "--jobs", "2"], stderr=log
+        )
     while not list(out.glob("runs/*/seed-0/cells/*/cell.json")):
         assert process.poll() is None, (tmp_path / "errors").read_text()
         time.sleep(0.02)
@@ -189,12 +224,8 @@ def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_pa
     assert len(gone) >= 2
     assert not alive
     before = {file: file.stat().st_mtime_ns for file in out.glob("runs/*/seed-*/cells/*/cell.json")}
-    monkeypatch.setattr(sys, "argv", command)
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main()
-    said, errors = capfd.readouterr()
-    assert stop.value.code == 2
+    code, said, errors = command(path, "--out", out)
+    assert code == 2
     assert "fake_nowhere" in errors.splitlines()[-1]
     assert "Failed: train arm=nowhere" in said
     assert before
