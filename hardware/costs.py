@@ -101,6 +101,7 @@ def costs_by_level(
             "jobs": priced.jobs * steps,
             "executions": priced.executions * steps,
             "seconds": (priced.seconds + waiting) * steps,
+            "parameter_bytes": priced.parameter_bytes,
         }
 
 

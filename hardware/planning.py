@@ -54,7 +54,7 @@ class Plan:
         remaining_seconds: What is left of the account's quota; `None` if unknown, or for a local backend.
         quota_share: `seconds` as part of that.
         levels: What the same steps would take at each resilience level and with the Sampler: `primitive`, `level`,
-            `jobs`, `executions`, `seconds`.
+            `jobs`, `executions`, `seconds`, `parameter_bytes`.
         sensitivity: Per step, the output's dependence on the bottleneck; `None` where it was not needed.
         config: What was asked for.
         key: Names the run that the plan is for: model, circuit, layout, options but for mode and budget.

@@ -99,7 +99,8 @@ def mitigation_words(config: Mapping[str, Any]) -> str:
 
 def levels_table(plan: Plan) -> Table:
     """The same steps at each resilience level, and with the Sampler."""
-    table = Table("", "jobs", "executions", "device time", "share of what is left", title="By mitigation")
+    table = Table("", "jobs", "executions", "device time", "share of what is left", "bytes per request")
+    table.title = "By mitigation"
     for row in plan.levels:
         sampler = row["primitive"] == "sampler"
         share = "-" if not plan.remaining_seconds else f"{row['seconds'] / plan.remaining_seconds:.1%}"
@@ -109,6 +110,8 @@ def levels_table(plan: Plan) -> Table:
             f"{row['executions']:,}",
             f"{row['seconds']:.1f} s",
             share,
+            # Plans of an earlier version state it once for all.
+            f"{row.get('parameter_bytes', plan.parameter_bytes):,}",
             style="bold" if (row["primitive"], row["level"]) == (plan.primitive, plan.level) else None,
         )
     return table

@@ -127,6 +127,7 @@ def test_every_level_and_the_sampler_stand_side_by_side(torino: Program) -> None
     for primitive, level in rows:
         alone = plan(torino, images=8, steps=2, level=level, primitive=primitive)
         assert rows[primitive, level]["executions"] == alone.executions
+        assert rows[primitive, level]["parameter_bytes"] == alone.parameter_bytes == 8 * 4 * 8
     # Two calibration circuits of the Sampler beside the eight images.
     assert rows["sampler", 0]["executions"] == 2 * (8 + 2) * 1024
 
