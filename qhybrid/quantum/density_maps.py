@@ -72,13 +72,18 @@ def prepare(
     for angle in range(num_angles):
         if not (everything or varying[angle]):
             continue
-        for lane in range(LANES):
+        # What all samples share is computed once, not for each lane.
+        for lane in range(LANES if varying[angle] else 1):
             row = min(sample + lane, values.shape[0] - 1)
             value = program.angle_offset[angle]
             for k in range(program.angle_start[angle], program.angle_start[angle + 1]):
                 value += program.angle_slope[k] * values[row, program.angle_feature[k]]
             work.trig[2 * angle * LANES + lane] = real(math.cos(value))
             work.trig[(2 * angle + 1) * LANES + lane] = real(math.sin(value))
+        if not varying[angle]:
+            for lane in range(1, LANES):
+                work.trig[2 * angle * LANES + lane] = work.trig[2 * angle * LANES]
+                work.trig[(2 * angle + 1) * LANES + lane] = work.trig[(2 * angle + 1) * LANES]
     for index in range(program.block_start.shape[0] - 1):
         if everything or varying[num_angles + index]:
             _build_maps(program, work, index)
