@@ -309,13 +309,21 @@ def _run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool
 
 def _draw_bank(config: RunConfig, resume: bool) -> None:
     """Draw the noise bank of the configuration, unless it is there."""
-    if config.noise_bank is None or config.diffusion.noise.bank is None or Path(config.diffusion.noise.bank).exists():
+    path = _bank_to_draw(config)
+    if path is None or config.noise_bank is None:
         return
     from hardware.noise_bank import draw_noise
     from hardware.noise_cli import report_certificate
 
-    path = Path(config.diffusion.noise.bank)
     report_certificate(path, draw_noise(path, config.noise_bank, resume=resume, echo=_say))
+
+
+def _bank_to_draw(config: RunConfig) -> Path | None:
+    """The file of the configuration's noise bank, if it is to be drawn and is not there yet."""
+    bank = config.diffusion.noise.bank
+    if config.noise_bank is None or bank is None or Path(bank).exists():
+        return None
+    return Path(bank)
 
 
 def _print_dry_run(config: RunConfig) -> None:
@@ -323,6 +331,10 @@ def _print_dry_run(config: RunConfig) -> None:
     from qhybrid.training.estimate import estimate
 
     _say(dump_config(config).rstrip())
+    if _bank_to_draw(config) is not None:
+        _say("the noise bank is drawn first (its cost: `qhybrid hardware noise --config CONFIG --dry-run`)")
+        _say("the times of training and sampling are measured with it, so they can be told once it is there")
+        return
     for line in estimate(config):
         _say(line)
 

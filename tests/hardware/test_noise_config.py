@@ -50,6 +50,9 @@ def test_the_configuration_draws_its_bank_and_uses_it(
     config = root / "configs" / "hardware" / "noise_bank.yaml"
     # Training draws from the bank as well here, which the configuration itself leaves to the latents.
     both = settings(diffusion__noise__forward="true", diffusion__noise__device="fake_manila")
+    code, err = run(monkeypatch, capsys, "run", config, *both, "--dry-run")
+    assert code == 0, err
+    assert not list(tmp_path.iterdir())
     code, err = run(monkeypatch, capsys, "run", config, *both, "--out", "run")
     assert code == 0, err
     record = read_record(Path("noise_bank.npz"))
