@@ -122,9 +122,9 @@ def compare(workload: Workload) -> dict[str, Any]:
         "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
         "images": compare_stored_images(workload.images_file, classifier_of(workload)),
     }
-    known = read_json(path) if path.exists() else {}
-    if known.get("plan") == workload.plan.key and "variants" in known:
-        comparison["variants"] = known["variants"]
+    earlier = read_json(path) if path.exists() else {}
+    if earlier.get("plan") == workload.plan.key and "variants" in earlier:
+        comparison["variants"] = earlier["variants"]
     save_noise_model(workload)
     write_json(path, comparison)
     draw_comparison(exact, results.values, chosen, noisy, comparison, workload.run.hardware / "comparison.png")

@@ -1,7 +1,8 @@
 """One run at several resilience levels and packings: what mitigation gains, what packing costs, at what price.
 
-Each variant is a whole reverse diffusion of its own in `hardware/variants/<name>/`, with the images, denoising steps,
-shots and seeds of the run; so besides expectation values also the images can be compared. Variants resume like runs.
+Each variant is a whole reverse diffusion of its own in `hardware/variants/<key of the run's plan>/<name>/`, with the
+images, denoising steps, shots and seeds of the run; so besides expectation values also the images can be compared.
+Variants resume like runs; those of another model or of other options lie elsewhere.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ class VariantDirectory(RunDirectory):
 
     Args:
         run: The run.
+        key: Of its plan.
         name: Of the variant.
     """
 
-    def __init__(self, run: RunDirectory, name: str) -> None:
+    def __init__(self, run: RunDirectory, key: str, name: str) -> None:
         super().__init__(run.path)
-        self._folder = run.hardware / "variants" / name
+        self._folder = run.hardware / "variants" / key / name
 
     @property
     def hardware(self) -> Path:
@@ -92,7 +94,7 @@ def compare_variants(
     configs = [_variant_config(plan, level, pack) for level, pack in chosen]
     rows = [_noisy_row(workload, comparison)]
     rows += [
-        _variant(directory, level, pack, config, yes, echo)
+        _variant(directory, plan.key, level, pack, config, yes, echo)
         for (level, pack), config in zip(chosen, configs, strict=True)
     ]
     comparison = {**comparison, "variants": [row for row in rows if row is not None]}
@@ -117,6 +119,7 @@ def _variant_config(plan: Plan, level: str, pack: Literal["auto"] | int) -> Hard
 
 def _variant(
     directory: RunDirectory,
+    key: str,
     level: str,
     pack: Literal["auto"] | int,
     config: HardwareConfig,
@@ -126,7 +129,7 @@ def _variant(
     sampler = level == "sampler"
     name = f"{'sampler' if sampler else f'level-{level}'}-pack-{pack}"
     echo(f"variant {name}")
-    place = VariantDirectory(directory, name)
+    place = VariantDirectory(directory, key, name)
     found = infer(place, config, yes=yes, resume=(place.hardware / "plan.json").exists(), echo=echo)
     plan = read_json(place.hardware / "plan.json")
     z = found["device_against_exact"].get("z", {})

@@ -74,6 +74,16 @@ def test_variants_that_are_there_are_not_run_again(run: RunDirectory, monkeypatc
     assert compare_variants(run, ["1"]) == first
 
 
+def test_a_run_with_other_options_has_variants_of_its_own(run: RunDirectory) -> None:
+    small = OPTIONS.model_copy(update={"images": 1, "qpu_steps": [1], "shots": 64})
+    found = []
+    for options in (small, small.model_copy(update={"shots": 128}), small):
+        hardware.infer(run, options)
+        found.append(compare_variants(run, ["0"])["variants"])
+    assert [rows[1]["executions"] for rows in found] == [64, 128, 64]
+    assert found[2] == found[0]
+
+
 def test_what_cannot_be_compared_is_said(run: RunDirectory) -> None:
     with pytest.raises(HardwareError, match="no finished run to vary"):
         compare_variants(run, ["0"])
