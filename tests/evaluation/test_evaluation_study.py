@@ -206,7 +206,7 @@ def test_a_folder_with_other_runs_is_refused(write, tmp_path, command):
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_path, cached, digits, monkeypatch, capfd):
+def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_path, cached, digits, command):
     feature_extractor(digits)  # once here, instead of in both workers
     arms = STUDY["train"]["arm"] | {"nowhere": {"quantum.noise": {"device": "fake_nowhere"}}}
     path, out = write(train={"arm": arms}), tmp_path / "out"
