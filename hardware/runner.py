@@ -198,6 +198,8 @@ class JobRunner(Generic[ResultT]):
                 return self._task.collect(job, work)
             except ResultError:
                 time.sleep(DOWNLOAD_PAUSE)
+                # The token may have expired since the job was looked at: asking for the job anew renews it.
+                job = self._jobs.retrieve(job.job_id())
         return self._task.collect(job, work)
 
     def _without_result(self, work: Work, job: Any, error: ResultError) -> ResultT:

@@ -255,6 +255,22 @@ def test_an_expired_token_is_replaced(mode: str, moment: str, paid_service: Loop
     assert all(session.closed_by == "client" for session in paid_service.state.sessions.values())
 
 
+def test_a_token_that_expires_between_the_end_of_a_job_and_its_download_is_replaced(
+    service: Loopback, run: RunDirectory
+) -> None:
+    expired: list[str] = []
+
+    def expire(when: str, method: str, path: str) -> None:
+        if when == "before" and re.fullmatch("/jobs/j0+/results", path) and not expired:
+            expired.append(path)
+            service.expire_tokens()
+
+    service.watch = expire
+    infer(run)
+    assert (len(expired), len(service.jobs), paid_once(service, run)) == (1, 2, True)
+    assert events(run) == ["submitted", "done"] * 2
+
+
 def test_a_calibration_between_two_jobs_is_told_and_the_circuit_stays(
     service: Loopback, run: RunDirectory, undisturbed_images: np.ndarray
 ) -> None:
