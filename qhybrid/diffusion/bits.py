@@ -16,8 +16,8 @@ from qhybrid.diffusion.errors import NoiseError
 
 Bits = NDArray[np.uint8]
 
-# 99 % confidence, as in NIST SP 800-90B.
-_CONFIDENCE = 2.576
+CONFIDENCE = 2.576
+"""Standard deviations of the 99 % bounds of NIST SP 800-90B."""
 _MARKOV_LENGTH = 128
 _BLOCK = 2048
 # The output is within 2 ** -32 of uniform (leftover hash lemma: twice that many bits are given up per block).
@@ -71,7 +71,7 @@ def toeplitz_rate(entropy_per_bit: float) -> float:
 def most_common_value_entropy(bits: Bits) -> float:
     """Min-entropy per bit by the most common value (NIST SP 800-90B, 6.3.1), a lower bound of 99 % confidence."""
     share = max(float(bits.mean()), 1 - float(bits.mean()))
-    bound = min(1.0, share + _CONFIDENCE * math.sqrt(share * (1 - share) / (bits.size - 1)))
+    bound = min(1.0, share + CONFIDENCE * math.sqrt(share * (1 - share) / (bits.size - 1)))
     return -math.log2(bound)
 
 

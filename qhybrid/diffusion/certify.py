@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.diffusion.bank import Bank, checksum
-from qhybrid.diffusion.bits import BitLaw, markov_entropy, most_common_value_entropy
+from qhybrid.diffusion.bits import CONFIDENCE, BitLaw, markov_entropy, most_common_value_entropy
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations
 
@@ -27,6 +27,7 @@ _RUNS = 64
 _ALPHA = 1e-4
 LEAST_BITS = 100_000
 LEAST_EVALUATIONS = 2_000
+# Of good bits; fewer than some 300,000 cannot show as much, and are held to what they can.
 _LEAST_ENTROPY = 0.98
 # Width of the image that a stream of single numbers is laid out on to see spatial correlation.
 _WIDTH = 28
@@ -140,8 +141,9 @@ def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str)
         _largest("bit_autocorrelation", bit_lagged * math.sqrt(bits.size)),
         _largest("spatial_correlation", np.array(list(neighbours.values())) * math.sqrt(n)),
         _score("runs", _runs(bits.astype(bool))),
-        Check("min_entropy_most_common_value", entropy["most_common_value"], _LEAST_ENTROPY, None),
-        Check("min_entropy_markov", entropy["markov"], _LEAST_ENTROPY, None),
+        _entropy("most_common_value", entropy, CONFIDENCE + _limit(1), bits.size),
+        # The likeliest of six sequences; each row of the chain's transitions is counted over half of the bits.
+        _entropy("markov", entropy, _limit(6), bits.size // 2),
     )
     measured = {
         "bits": int(bits.size),
@@ -294,6 +296,12 @@ def _kolmogorov_smirnov(distance: float, n: int, tests: int = 1) -> Check:
 def _score(name: str, value: float) -> Check:
     limit = _limit(1)
     return Check(name, _finite(value), -limit, limit)
+
+
+def _entropy(name: str, found: dict[str, float], deviations: float, n: int) -> Check:
+    """An estimate that rests on a share of n bits, which even bits miss by so many standard deviations at most."""
+    reached = -math.log2(0.5 + deviations / (2 * math.sqrt(n)))
+    return Check(f"min_entropy_{name}", found[name], min(_LEAST_ENTROPY, reached), None)
 
 
 def _largest(name: str, scores: Numbers) -> Check:

@@ -12,7 +12,7 @@ import torch
 from qhybrid.config import NoiseConfig, SimulatedNoiseConfig
 from qhybrid.diffusion.bank import Bank, BankRecord, read_record, write_bank
 from qhybrid.diffusion.bits import BitLaw, von_neumann
-from qhybrid.diffusion.certify import certify_fluctuations, certify_integers
+from qhybrid.diffusion.certify import LEAST_BITS, certify_fluctuations, certify_integers
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.making import certify, make_bank
 from qhybrid.diffusion.sources import Demand, check_supply, open_source, reserve
@@ -203,6 +203,12 @@ def fluctuations(rng, evaluations, means, shots, drift=0.0):
     for i in range(1, evaluations if drift else 0):
         standard[i] = drift * standard[i - 1] + np.sqrt(1 - drift**2) * standard[i]
     return standard.astype(np.float32), np.array(means), deviation
+
+
+def test_good_bits_pass_in_the_smallest_bank(rng):
+    for _ in range(100):
+        certificate = certify_integers(rng.integers(0, 2**16, LEAST_BITS // 16, dtype=np.uint16), 16, "quantum_bits")
+        assert certificate.failed == ()
 
 
 def test_fluctuations_are_held_to_their_own_law(rng):
