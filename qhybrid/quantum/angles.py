@@ -83,6 +83,8 @@ class Features:
 
     def pull_back(self, values: Array, gradient: Array) -> Array:
         """Gradient with respect to parameters (B, P) from that with respect to features (B, F)."""
+        if not self._expressions:
+            return gradient
         count = len(self.parameters)
         result = gradient[:, :count].copy()
         for index, expression in enumerate(self._expressions.values()):
@@ -123,6 +125,14 @@ class _Nonlinear:
     def _call(self, function: Callable[..., Any], values: Array) -> Array:
         result = np.asarray(function(*(values[:, c] for c in self.columns)), dtype=np.float64)
         return np.broadcast_to(result, values.shape[:1])
+
+
+def joined(inputs: Array, weights: Array) -> Array:
+    """Values of all parameters (B, P) from inputs (B, n_in) and weights (n_weights,) that all samples share."""
+    values = np.empty((len(inputs), inputs.shape[1] + len(weights)))
+    values[:, : inputs.shape[1]] = inputs
+    values[:, inputs.shape[1] :] = weights
+    return values
 
 
 def _vectorized(

@@ -20,7 +20,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.angles import Features
+from qhybrid.quantum.angles import Features, joined
 from qhybrid.quantum.feasibility import require_feasible
 from qhybrid.quantum.heisenberg import Observables, absorb, drop_idle_qubits
 from qhybrid.quantum.instructions import FIXED_ELEMENT
@@ -165,7 +165,7 @@ class CompiledCircuit:
         by_row, by_slice = self._backward(rows, common, self._varying_of(len(weights)), grad_output, states)
         if self._features.linear:
             return by_row, by_slice.sum(axis=0)
-        gradient = self._features.pull_back(_joined(inputs, weights), by_row)
+        gradient = self._features.pull_back(joined(inputs, weights), by_row)
         return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
 
     def in_tensors(self, device: torch.device) -> TorchCircuit | None:
@@ -180,7 +180,7 @@ class CompiledCircuit:
         self, rows: Array, common: Array, varying: NDArray[np.int64], keep: bool
     ) -> tuple[Array, NDArray[Any]]:
         if tensors := self.in_tensors(_CPU):
-            outputs, _ = tensors.forward(torch.from_numpy(_joined(rows, common)))
+            outputs, _ = tensors.forward(torch.from_numpy(joined(rows, common)))
             return outputs.double().numpy(), np.empty(0, dtype=self._real)
         out = np.empty((len(rows), self.num_outputs))
         slices = -(-len(rows) // LANES)
@@ -206,7 +206,7 @@ class CompiledCircuit:
                 "sample, one column per observable"
             )
         if tensors := self.in_tensors(_CPU):
-            gradient = tensors.vjp(torch.from_numpy(_joined(rows, common)), torch.from_numpy(grad_output)).numpy()
+            gradient = tensors.vjp(torch.from_numpy(joined(rows, common)), torch.from_numpy(grad_output)).numpy()
             return gradient[:, : rows.shape[1]], gradient[:, rows.shape[1] :]
         out = np.ascontiguousarray(grad_output, dtype=np.float64)
         slices = -(-len(rows) // LANES)
@@ -230,7 +230,7 @@ class CompiledCircuit:
             )
         if self._features.linear:
             return np.ascontiguousarray(inputs, dtype=np.float64), np.ascontiguousarray(weights, dtype=np.float64)
-        return self._features_of(_joined(inputs, weights)), _NONE
+        return self._features_of(joined(inputs, weights)), _NONE
 
     def _features_of(self, values: Array) -> Array:
         if values.ndim != 2 or values.shape[1] != len(self.parameters):
@@ -280,7 +280,3 @@ class CompiledCircuit:
             found = make_workspace(self.program, self._real, backward=backward)
             self._local.work, self._local.backward = found, backward
         return found
-
-
-def _joined(inputs: Array, weights: Array) -> Array:
-    return np.concatenate([inputs, np.broadcast_to(weights, (len(inputs), len(weights)))], axis=1)

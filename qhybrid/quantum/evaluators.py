@@ -13,6 +13,7 @@ from qiskit.primitives.base import BaseEstimatorV2
 from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.angles import joined
 from qhybrid.quantum.compiled import CompiledCircuit
 from qhybrid.quantum.density import DensityCircuit
 from qhybrid.quantum.estimator import CompiledEstimator
@@ -53,11 +54,11 @@ class _NoisyEvaluator:
         self._compiled = compiled
 
     def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
-        return self._compiled.forward(_joined(inputs, weights), shared=len(weights), keep=any(needs))
+        return self._compiled.forward(joined(inputs, weights), shared=len(weights), keep=any(needs))
 
     def backward(self, inputs: Array, weights: Array, stash: Any, grad_output: Array) -> tuple[Array, Array]:
         states = stash if len(stash) else None
-        gradient = self._compiled.vjp(_joined(inputs, weights), grad_output, shared=len(weights), states=states)
+        gradient = self._compiled.vjp(joined(inputs, weights), grad_output, shared=len(weights), states=states)
         return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
 
 
@@ -70,13 +71,13 @@ class _PubEvaluator:
         self._estimator, self._circuit, self._precision = estimator, circuit, precision
 
     def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
-        values = _joined(inputs, weights)
+        values = joined(inputs, weights)
         first = inputs.shape[1]
         wanted = [*range(first)] * needs[0] + [*range(first, values.shape[1])] * needs[1]
         return self._circuit.evaluate(self._estimator, values, frozenset(wanted), self._precision)
 
     def backward(self, inputs: Array, weights: Array, stash: Any, grad_output: Array) -> tuple[Array, Array]:
-        gradient = self._circuit.pull_back(_joined(inputs, weights), grad_output, stash)
+        gradient = self._circuit.pull_back(joined(inputs, weights), grad_output, stash)
         return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
 
 
@@ -114,7 +115,3 @@ def make_evaluator(
         raise CircuitError(f"unknown gradient `{gradient}` (known: auto, parameter_shift, spsa)")
     whole = circuit.decompose(sorted(forgotten)) if forgotten else circuit
     return _PubEvaluator(estimator, PerturbedCircuit(whole, observables, parameters, settings), precision)
-
-
-def _joined(inputs: Array, weights: Array) -> Array:
-    return np.concatenate([inputs, np.broadcast_to(weights, (len(inputs), len(weights)))], axis=1)
