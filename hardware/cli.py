@@ -14,8 +14,10 @@ from hardware.cli_options import (
     JsonOption,
     RunArgument,
     YesOption,
+    ignore,
     parse_pack,
     run_config,
+    say,
     with_plan_options,
 )
 from hardware.noise_cli import noise
@@ -59,7 +61,7 @@ def backends(as_json: JsonOption = False) -> None:
         return
     _console.print(backends_table(rows))
     if note:
-        _say(note)
+        say(note)
 
 
 @app.command()
@@ -90,7 +92,7 @@ def transpile(
         _print_json(placed.report)
         return
     _console.print(transpile_table(placed.report))
-    _say(f"layout drawn in {picture}")
+    say(f"layout drawn in {picture}")
 
 
 @app.command()
@@ -139,7 +141,7 @@ def fetch(run: RunArgument, as_json: JsonOption = False) -> None:
     """Take the results that are there and go on up to the next step that needs the device; nothing is sent."""
     from hardware.inference import fetch as take
 
-    _report(take(run, echo=_ignore if as_json else _say), as_json)
+    _report(take(run, echo=ignore if as_json else say), as_json)
 
 
 @app.command()
@@ -187,7 +189,7 @@ def compare(
         levels.split(",") if levels else (),
         [parse_pack(pack) for pack in packs.split(",")] if packs else (),
         yes=yes,
-        echo=_ignore if as_json else _say,
+        echo=ignore if as_json else say,
     )
     _print_json(comparison) if as_json else _console.print(variants_table(comparison))
 
@@ -198,22 +200,14 @@ def _report(advance: Advance, as_json: bool) -> None:
     if as_json:
         _print_json(asdict(advance))
     else:
-        _say(f"{advance.step} of {advance.steps} steps done; {advance.message}")
+        say(f"{advance.step} of {advance.steps} steps done; {advance.message}")
 
 
 def _listeners(as_json: bool) -> dict[str, Any]:
     """Where a run's lines go, and the table of its plan."""
     if as_json:
-        return {"echo": _ignore, "show": _ignore}
-    return {"echo": _say, "show": lambda made: _console.print(plan_table(made))}
-
-
-def _say(line: str) -> None:
-    _console.print(line, highlight=False, soft_wrap=True)
-
-
-def _ignore(said: Any) -> None:
-    """Progress has no place in JSON output."""
+        return {"echo": ignore, "show": ignore}
+    return {"echo": say, "show": lambda made: _console.print(plan_table(made))}
 
 
 def _print_json(value: Any) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from hardware.errors import HardwareError
 
 if TYPE_CHECKING:
     from qhybrid.config import HardwareConfig
+
+_console = Console()
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory with a trained circuit.")]
 BackendOption = Annotated[
@@ -158,3 +161,12 @@ def parse_factors(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise HardwareError(f"--zne-factors `{text}`: give numbers of at least 1, such as 1,3,5") from None
+
+
+def say(line: str) -> None:
+    """A line for people, as it is."""
+    _console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def ignore(said: Any) -> None:
+    """Progress has no place in JSON output."""

@@ -23,7 +23,7 @@ from hardware.compare import compare
 from hardware.errors import HardwareError, JobPendingError
 from hardware.evaluator import DeviceEvaluator
 from hardware.interruption import interruptible
-from hardware.modes import require_mode
+from hardware.modes import Echo, require_mode, silent
 from hardware.planning import Plan
 from hardware.replay import REPLAY, replay
 from hardware.reverse import ReverseState
@@ -33,13 +33,8 @@ from qhybrid.config import HardwareConfig
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 
-Echo = Callable[[str], None]
 Show = Callable[[Plan], None]
 _STOPPED = "what was finished is kept and jobs that were sent go on; go on with --resume, or with `fetch`"
-
-
-def _silent(line: str) -> None:
-    """No one listens."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def submit(
     config: HardwareConfig,
     *,
     yes: bool = False,
-    echo: Echo = _silent,
+    echo: Echo = silent,
     show: Show | None = None,
 ) -> Advance:
     """Send the jobs of the next denoising step that uses the device; nothing is waited for.
@@ -107,7 +102,7 @@ def submit(
     return _advance(workload, Allowance(new_steps=1, wait=False), echo)
 
 
-def fetch(run: RunDirectory | str | Path, *, echo: Echo = _silent) -> Advance:
+def fetch(run: RunDirectory | str | Path, *, echo: Echo = silent) -> Advance:
     """Take the results that are there and go on up to the next step that needs the device; nothing is sent.
 
     Raises:
@@ -123,7 +118,7 @@ def infer(
     yes: bool = False,
     resume: bool = False,
     wait_seconds: float | None = None,
-    echo: Echo = _silent,
+    echo: Echo = silent,
     show: Show | None = None,
 ) -> dict[str, Any]:
     """Plan, submit and fetch in one: images with the bottleneck on a device, and the comparison with exact simulation.

@@ -23,6 +23,7 @@ from hardware.interruption import undisturbed
 from hardware.jobs import JobLog
 
 Echo = Callable[[str], None]
+"""Takes a line about what goes on."""
 CLOSE_ATTEMPTS = 3
 CLOSE_PAUSE = 2.0
 _OPEN_PLAN = "an Open plan has no sessions; use --mode job or --mode batch"
@@ -181,3 +182,7 @@ class ExecutionMode:
                 time.sleep(CLOSE_PAUSE if problem.pause is None else min(problem.pause, CLOSE_PAUSE))
         # The work is done and stored, and the service closes an idle session by itself.
         self._echo(f"{self._mode} {opened.session_id} could not be closed ({reason})")
+
+
+def silent(line: str) -> None:
+    """The `Echo` of a caller who does not listen."""

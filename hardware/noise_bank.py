@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hardware.errors import HardwareError, JobError
 from hardware.execution import collect_bits, prepared
 from hardware.interruption import interruptible
 from hardware.jobs import JobLog, Work, make_work
-from hardware.modes import require_mode
+from hardware.modes import Echo, require_mode, silent
 from hardware.noise_circuits import repetitions
 from hardware.noise_draw import NoiseDraw, is_complete, plan_noise
 from hardware.noise_results import BitStore, Gathered, gather
@@ -34,16 +33,11 @@ from qhybrid.diffusion.certify import Certificate
 from qhybrid.diffusion.making import certify
 from qhybrid.progress import progress
 
-Echo = Callable[[str], None]
 # A device that gives so much less than its calibration promises is not to be asked for ever.
 MOST_FURTHER_JOBS = 8
 # A shorter job gives somewhat less, since its min-entropy is known less well.
 _FURTHER_MARGIN = 1.1
 _STOPPED = "the bits that arrived are kept and jobs that were sent go on; go on with --resume"
-
-
-def _silent(line: str) -> None:
-    """No one listens."""
 
 
 def draw_noise(
@@ -53,7 +47,7 @@ def draw_noise(
     yes: bool = False,
     resume: bool = False,
     wait_seconds: float | None = None,
-    echo: Echo = _silent,
+    echo: Echo = silent,
 ) -> Certificate:
     """Draw a bank of quantum noise from a device, or from its local copy, and certify it.
 
@@ -83,7 +77,7 @@ def draw_noise(
 
 
 def carry_out(
-    draw: NoiseDraw, *, yes: bool = False, wait_seconds: float | None = None, echo: Echo = _silent
+    draw: NoiseDraw, *, yes: bool = False, wait_seconds: float | None = None, echo: Echo = silent
 ) -> Certificate:
     """Send the jobs of a planned bank, write it, certify it; see `draw_noise`."""
     plan = draw.plan

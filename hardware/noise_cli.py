@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hardware.cli_options import BackendOption, YesOption, ignore, say
+
 if TYPE_CHECKING:
     from hardware.noise_plan import NoisePlan
     from qhybrid.config import NoiseBankConfig
@@ -19,9 +21,7 @@ _console = Console()
 
 
 def noise(
-    backend: Annotated[
-        str | None, typer.Option(metavar="NAME", help="aer, fake_torino, fake_manila, ..., or an IBM device.")
-    ] = None,
+    backend: BackendOption = None,
     normals: Annotated[int | None, typer.Option(help="Noise values wanted.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.npz", help="The bank (default: that of --config).")
@@ -54,7 +54,7 @@ def noise(
     budget_seconds: Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of a local simulation.")] = None,
     name: Annotated[str | None, typer.Option(help="By which a configuration may accept the bank.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Send to a real device.")] = False,
+    yes: YesOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted draw.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; nothing is sent.")] = False,
     wait_seconds: Annotated[
@@ -99,7 +99,7 @@ def noise(
         if not as_json:
             _console.print(noise_table(draw.plan))
         if not dry_run:
-            certificate = carry_out(draw, yes=yes, wait_seconds=wait_seconds, echo=_ignore if as_json else _say)
+            certificate = carry_out(draw, yes=yes, wait_seconds=wait_seconds, echo=ignore if as_json else say)
     if as_json:
         parts = {"plan": draw and draw.plan.to_dict(), "certificate": certificate and certificate.to_dict()}
         typer.echo(json.dumps(parts, indent=2))
@@ -112,10 +112,10 @@ def report_certificate(path: Path, certificate: Certificate) -> None:
     from qhybrid.noise_cli import print_certificate
 
     print_certificate(certificate)
-    _say(f"bank: {path}")
+    say(f"bank: {path}")
     if certificate.failed:
         failed = ", ".join(certificate.failed)
-        _say(f"WARNING: `{path}` FAILS ITS CERTIFICATE ({failed}); training and sampling refuse it")
+        say(f"WARNING: `{path}` FAILS ITS CERTIFICATE ({failed}); training and sampling refuse it")
 
 
 def noise_table(plan: NoisePlan) -> Table:
@@ -161,11 +161,3 @@ def _wanted(config: Path | None, out: Path | None, given: dict[str, Any]) -> tup
     if missing or out is None:
         raise HardwareError(f"{', '.join(missing)} missing: a bank needs --backend, --normals and --out, or --config")
     return out, build_section(NoiseBankConfig, {**base, **given}, "hardware noise")
-
-
-def _say(line: str) -> None:
-    _console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _ignore(line: str) -> None:
-    """Progress lines have no place in JSON output."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from qiskit.providers import BackendV2
@@ -16,6 +16,7 @@ from hardware.execution import Mode
 from hardware.modes import has_sessions, resolve_mode
 from hardware.noise_circuits import TILE_QUBITS, NoiseCircuit, fluctuation, superposition
 from hardware.noise_yield import JobSize, bit_rate, executions_for_bits, job_seconds, split
+from hardware.plan_files import StoredPlan
 from hardware.planning import OPEN_PLAN_SECONDS
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.certify import LEAST_BITS, LEAST_EVALUATIONS
@@ -24,7 +25,7 @@ from qhybrid.quantum.spec import circuit_fingerprint
 
 
 @dataclass(frozen=True)
-class NoisePlan:
+class NoisePlan(StoredPlan):
     """The bill of a bank; `to_dict` is its `plan.json`.
 
     Attributes:
@@ -52,6 +53,8 @@ class NoisePlan:
         key: Names all of it but mode and budget.
     """
 
+    AGAIN = "draw again without --resume"
+
     backend: str
     device: str
     source: str
@@ -74,25 +77,6 @@ class NoisePlan:
     draw: str
     config: dict[str, Any]
     key: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able content of `plan.json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> NoisePlan:
-        """The inverse of `to_dict`.
-
-        Raises:
-            HardwareError: Written by another version.
-        """
-        listed: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        try:
-            return cls(**listed)
-        except TypeError as error:
-            raise HardwareError(f"plan.json does not fit this version ({error}): draw again without --resume") from None
 
     @property
     def size(self) -> JobSize:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from hardware.costs import costs_by_level, step_cost
 from hardware.errors import BudgetError, HardwareError
 from hardware.execution import Mode
 from hardware.modes import resolve_mode
+from hardware.plan_files import StoredPlan
 from hardware.program import Program
 from qhybrid.config import HardwareConfig
 
@@ -28,7 +29,7 @@ SENSITIVITY_SHARE = 0.9
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(StoredPlan):
     """The bill of a run; `to_dict` is `plan.json`.
 
     Attributes:
@@ -60,6 +61,8 @@ class Plan:
         key: Names the run that the plan is for: model, circuit, layout, options but for mode and budget.
     """
 
+    AGAIN = "plan again"
+
     backend: str
     device: str
     mode: Mode
@@ -85,25 +88,6 @@ class Plan:
     sensitivity: tuple[float, ...] | None
     config: dict[str, Any]
     key: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able content of `plan.json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Plan:
-        """The inverse of `to_dict`.
-
-        Raises:
-            HardwareError: Written by another version.
-        """
-        listed: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        try:
-            return cls(**listed)
-        except TypeError as error:
-            raise HardwareError(f"plan.json does not fit this version ({error}): plan again") from None
 
     def summary(self) -> str:
         """One line for people."""

@@ -9,7 +9,7 @@ from typing import Any
 from hardware.backends import open_backend
 from hardware.dispatch import ServiceJobs
 from hardware.jobs import PRODUCT_TAG, JobLog, run_id
-from hardware.modes import ExecutionMode
+from hardware.modes import ExecutionMode, silent
 from hardware.reverse import ReverseState
 from hardware.workload import Workload, open_run, planned_workload
 from qhybrid.rundir import RunDirectory
@@ -50,7 +50,7 @@ def _ask_service(workload: Workload, log: JobLog, jobs: dict[str, dict[str, Any]
         return
     backend = workload.device.backend
     again = partial(open_backend, workload.plan.backend)
-    service = ServiceJobs(again, backend, ExecutionMode(backend, "job", log, None, _silent), _silent)
+    service = ServiceJobs(again, backend, ExecutionMode(backend, "job", log, None, silent), silent)
     for known in waiting:
         known["state"] = service.status(service.retrieve(known["job"])).lower()
     for job in service.tagged([PRODUCT_TAG, f"run:{run_id(workload.run)}"]):
@@ -58,7 +58,3 @@ def _ask_service(workload: Workload, log: JobLog, jobs: dict[str, dict[str, Any]
             step = next((int(tag[5:]) for tag in job.tags if tag.startswith("step:")), -1)
             state = f"{service.status(job).lower()}, known by its tags alone"
             jobs[job.job_id()] = {"job": job.job_id(), "step": step, "part": 0, "state": state}
-
-
-def _silent(line: str) -> None:
-    """No one listens."""

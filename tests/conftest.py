@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from qhybrid.cli import main
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,3 +37,20 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 def root() -> Path:
     """The checkout."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int | None, str, str]]:
+    """Run the command line in this process; returns exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int | None, str, str]:
+        monkeypatch.setattr(sys, "argv", ["qhybrid", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capfd.readouterr()
+        return stop.value.code, out, err
+
+    return run

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-from qhybrid.cli import main
 from qhybrid.rundir import RunDirectory
 
 TINY = {
@@ -17,21 +16,6 @@ TINY = {
     "quantum": {"qubits": 3, "layers": 1},
     "training": {"steps": 4, "batch_size": 8, "checkpoint_every": 2, "log_every": 2, "device": "cpu"},
 }
-
-
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Run the command line in this process; returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["qhybrid", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capfd.readouterr()
-        return stop.value.code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -158,16 +158,7 @@ def environment() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for package in (
-        "torch",
-        "numba",
-        "qiskit",
-        "qiskit-aer",
-        "pennylane",
-        "pennylane-lightning",
-        "tensorcircuit-ng",
-        "jax",
-    ):
+    for package in _PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from qhybrid.quantum.gates import add_lane, load_unitary
 from qhybrid.quantum.instructions import FIXED_ELEMENT
 from qhybrid.quantum.lanes import Amplitude, combine, staged
 from qhybrid.quantum.program import Program
-from qhybrid.quantum.simd import LANES, lean_kernel
+from qhybrid.quantum.simd import LANES, lean_kernel, store_turn
 from qhybrid.quantum.workspace import Workspace
 
 
@@ -18,24 +17,19 @@ def prepare(
     program: Program, work: Workspace, rows: Any, common: Any, varying: Any, sample: int, everything: bool
 ) -> None:
     """cos and sin of all half angles and the unitaries of all blocks; what all samples share only once."""
-    real = work.psi.dtype.type
     num_angles, num_rows, split = program.angle_offset.shape[0], rows.shape[0], rows.shape[1]
     for angle in range(num_angles):
         if not (everything or varying[angle]):
             continue
         # What all samples share is computed once, not for each lane.
-        for lane in range(LANES if varying[angle] else 1):
+        lanes = 1 if varying[angle] else LANES
+        for lane in range(0, LANES, lanes):
             row = min(sample + lane, num_rows - 1)
             value = program.angle_offset[angle]
             for k in range(program.angle_start[angle], program.angle_start[angle + 1]):
                 feature = program.angle_feature[k]
                 value += program.angle_slope[k] * (rows[row, feature] if feature < split else common[feature - split])
-            work.half[2 * angle * LANES + lane] = real(math.cos(value / 2))
-            work.half[(2 * angle + 1) * LANES + lane] = real(math.sin(value / 2))
-        if not varying[angle]:
-            for lane in range(1, LANES):
-                work.half[2 * angle * LANES + lane] = work.half[2 * angle * LANES]
-                work.half[(2 * angle + 1) * LANES + lane] = work.half[(2 * angle + 1) * LANES]
+            store_turn(work.half, angle, lane, lanes, value / 2)
     for index in range(program.block_start.shape[0] - 1):
         if everything or varying[num_angles + index]:
             _build_block(program, work, index)

@@ -23,13 +23,13 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.angles import Features, joined
 from qhybrid.quantum.feasibility import require_feasible
 from qhybrid.quantum.heisenberg import Observables, absorb, drop_idle_qubits
-from qhybrid.quantum.instructions import FIXED_ELEMENT
 from qhybrid.quantum.kernels import run_backward, run_forward
 from qhybrid.quantum.lowering import Rotation, lower
 from qhybrid.quantum.program import Program, assemble
 from qhybrid.quantum.simd import LANES
-from qhybrid.quantum.threads import available_threads, thread_pool
+from qhybrid.quantum.threads import available_threads, in_threads
 from qhybrid.quantum.torch_circuit import TorchCircuit
+from qhybrid.quantum.varying import varying_parts
 from qhybrid.quantum.workspace import Workspace, make_workspace
 
 Array = NDArray[np.float64]
@@ -243,35 +243,13 @@ class CompiledCircuit:
     def _varying_of(self, shared: int) -> NDArray[np.int64]:
         """Which angles and blocks differ between samples if the last `shared` parameters do not."""
         if shared not in self._varying:
-            program = self.program
-            fixed = len(self.parameters) - shared
-            feature_varies = np.arange(len(self._features)) < fixed
-            feature_varies[len(self.parameters) :] = True
-            angles = np.zeros(len(program.angle_offset), dtype=np.int64)
-            rows = np.repeat(np.arange(len(angles)), np.diff(program.angle_start))
-            np.maximum.at(angles, rows, feature_varies[program.angle_feature].astype(np.int64))
-            blocks = np.zeros(len(program.block_start) - 1, dtype=np.int64)
-            rows = np.repeat(np.arange(len(blocks)), np.diff(program.block_start))
-            turning = program.elements[:, 0] != FIXED_ELEMENT
-            np.maximum.at(blocks, rows[turning], angles[program.elements[turning, 1]])
-            self._varying[shared] = np.concatenate([angles, blocks])
+            self._varying[shared] = varying_parts(self.program, self._features, shared)
         return self._varying[shared]
 
     def _in_threads(self, slices: int, backward: bool, run: Callable[[int, int, Workspace], None]) -> None:
         work = slices * 2**self.program.num_qubits * (len(self.program.ops) + 1) * (4 if backward else 1)
         threads = max(1, min(self._threads, slices, work // _WORK_PER_THREAD))
-        if threads == 1:
-            run(0, slices, self._workspace(backward))
-            return
-        bounds = [slices * k // threads for k in range(threads + 1)]
-
-        def task(index: int) -> None:
-            run(bounds[index], bounds[index + 1], self._workspace(backward))
-
-        futures = [thread_pool().submit(task, index) for index in range(1, threads)]
-        task(0)
-        for future in futures:
-            future.result()
+        in_threads(slices, threads, lambda first, last: run(first, last, self._workspace(backward)))
 
     def _workspace(self, backward: bool) -> Workspace:
         """This thread's memory for this circuit."""

@@ -29,7 +29,8 @@ from qhybrid.quantum.feasibility import require_feasible_under_noise
 from qhybrid.quantum.heisenberg import Observables, drop_idle_qubits
 from qhybrid.quantum.lowering import Rotation
 from qhybrid.quantum.simd import LANES
-from qhybrid.quantum.threads import available_threads, thread_pool
+from qhybrid.quantum.threads import available_threads, in_threads
+from qhybrid.quantum.varying import varying_parts
 
 Array = NDArray[np.float64]
 
@@ -160,17 +161,7 @@ class DensityCircuit:
     def _varying_of(self, shared: int) -> NDArray[np.int64]:
         """Which angles and blocks differ between samples if the last `shared` parameters do not."""
         if shared not in self._varying:
-            program, count = self.program, len(self._features.parameters)
-            feature_varies = np.arange(len(self._features)) < count - shared
-            feature_varies[count:] = True
-            angles = np.zeros(len(program.angle_offset), dtype=np.int64)
-            rows = np.repeat(np.arange(len(angles)), np.diff(program.angle_start))
-            np.maximum.at(angles, rows, feature_varies[program.angle_feature].astype(np.int64))
-            blocks = np.zeros(len(program.block_start) - 1, dtype=np.int64)
-            rows = np.repeat(np.arange(len(blocks)), np.diff(program.block_start))
-            turning = program.elements[:, 0] < 3
-            np.maximum.at(blocks, rows[turning], angles[program.elements[turning, 1]])
-            self._varying[shared] = np.concatenate([angles, blocks])
+            self._varying[shared] = varying_parts(self.program, self._features, shared)
         return self._varying[shared]
 
     def _segments(self) -> NDArray[np.int64]:
@@ -182,11 +173,7 @@ class DensityCircuit:
     def _in_threads(self, slices: int, passes: int, run: Callable[[int, int], None]) -> None:
         work = slices * (self._row // LANES) * (len(self.program.ops) + 1) * passes
         threads = max(1, min(self._threads, slices, work // _WORK_PER_THREAD))
-        bounds = [slices * k // threads for k in range(threads + 1)]
-        futures = [thread_pool().submit(run, bounds[k], bounds[k + 1]) for k in range(1, threads)]
-        run(bounds[0], bounds[1])
-        for future in futures:
-            future.result()
+        in_threads(slices, threads, run)
 
     def _workspace(self, *, backward: bool, tape: bool) -> DensityWorkspace:
         """This thread's memory for this circuit."""

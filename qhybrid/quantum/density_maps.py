@@ -6,14 +6,14 @@ The first block of each qubit makes the initial product state.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from qhybrid.quantum.density_kernels import RUN
-from qhybrid.quantum.density_program import FIXED_ELEMENT, DensityProgram
-from qhybrid.quantum.simd import LANES, add, fma, fnma, kernel, load, mul, splat, store
+from qhybrid.quantum.density_program import DensityProgram
+from qhybrid.quantum.instructions import FIXED_ELEMENT
+from qhybrid.quantum.simd import LANES, add, fma, fnma, kernel, load, mul, splat, store, store_turn
 
 
 class DensityWorkspace(NamedTuple):
@@ -67,23 +67,18 @@ def prepare(
     program: DensityProgram, work: DensityWorkspace, values: Any, varying: Any, sample: int, everything: bool
 ) -> None:
     """cos and sin of all angles and the maps of all blocks; what all samples share only once."""
-    real = work.trig.dtype.type
     num_angles = program.angle_offset.shape[0]
     for angle in range(num_angles):
         if not (everything or varying[angle]):
             continue
         # What all samples share is computed once, not for each lane.
-        for lane in range(LANES if varying[angle] else 1):
+        lanes = 1 if varying[angle] else LANES
+        for lane in range(0, LANES, lanes):
             row = min(sample + lane, values.shape[0] - 1)
             value = program.angle_offset[angle]
             for k in range(program.angle_start[angle], program.angle_start[angle + 1]):
                 value += program.angle_slope[k] * values[row, program.angle_feature[k]]
-            work.trig[2 * angle * LANES + lane] = real(math.cos(value))
-            work.trig[(2 * angle + 1) * LANES + lane] = real(math.sin(value))
-        if not varying[angle]:
-            for lane in range(1, LANES):
-                work.trig[2 * angle * LANES + lane] = work.trig[2 * angle * LANES]
-                work.trig[(2 * angle + 1) * LANES + lane] = work.trig[(2 * angle + 1) * LANES]
+            store_turn(work.trig, angle, lane, lanes, value)
     for index in range(program.block_start.shape[0] - 1):
         if everything or varying[num_angles + index]:
             _build_maps(program, work, index)

@@ -19,12 +19,11 @@ from qhybrid.quantum.angles import Angle
 from qhybrid.quantum.channels import Channel, NoisyOp
 from qhybrid.quantum.density_tables import Table, as_table, rotation_pairs, string_index
 from qhybrid.quantum.heisenberg import Observables, Pauli, pauli_of
+from qhybrid.quantum.instructions import FIXED_ELEMENT
 from qhybrid.quantum.lowering import Rotation
 
 BLOCK, ROTATE, TABLE, SPARSE = range(4)
 """Operation kinds: affine map of one qubit, Pauli rotation on several, signed scaled permutation, sparse matrix."""
-FIXED_ELEMENT = 3
-"""Element kinds of a block: 0, 1, 2 are rotations about X, Y, Z; 3 is a constant channel."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -153,3 +154,12 @@ fma: Any = _fma(negate=False)
 """fma(a, b, c) = a * b + c."""
 fnma: Any = _fma(negate=True)
 """fnma(a, b, c) = c - a * b."""
+
+
+@lean_kernel
+def store_turn(turns: Any, angle: int, lane: int, lanes: int, value: float) -> None:
+    """cos and sin of a value into `lanes` lanes from `lane` on, as vectors `2 * angle` and `2 * angle + 1`."""
+    cosine, sine = turns.dtype.type(math.cos(value)), turns.dtype.type(math.sin(value))
+    for k in range(lane, lane + lanes):
+        turns[2 * angle * LANES + k] = cosine
+        turns[(2 * angle + 1) * LANES + k] = sine

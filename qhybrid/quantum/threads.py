@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 _pools: dict[int, ThreadPoolExecutor] = {}
@@ -17,10 +18,19 @@ def available_threads() -> int:
     return max(1, min(cores, int(limit))) if limit.isdigit() else cores
 
 
-def thread_pool() -> ThreadPoolExecutor:
+def _thread_pool() -> ThreadPoolExecutor:
     """Worker threads of this process; a forked child needs its own, since threads do not survive a fork."""
     with _pools_lock:
         if os.getpid() not in _pools:
             _pools.clear()
             _pools[os.getpid()] = ThreadPoolExecutor(available_threads(), thread_name_prefix="qhybrid-quantum")
         return _pools[os.getpid()]
+
+
+def in_threads(slices: int, threads: int, run: Callable[[int, int], None]) -> None:
+    """Call `run(first, last)` on even shares of the slices, one in each of so many threads, the first in this one."""
+    bounds = [slices * k // threads for k in range(threads + 1)]
+    futures = [_thread_pool().submit(run, bounds[k], bounds[k + 1]) for k in range(1, threads)]
+    run(bounds[0], bounds[1])
+    for future in futures:
+        future.result()

@@ -1,13 +1,10 @@
 """`qhybrid noise` and runs with noise as a user meets them."""
 
 import json
-import sys
 
 import numpy as np
-import pytest
 import yaml
 
-from qhybrid.cli import main
 from qhybrid.config import SimulatedNoiseConfig
 from qhybrid.diffusion.bank import read_record
 from qhybrid.diffusion.making import make_bank
@@ -18,21 +15,6 @@ TINY = {
     "quantum": {"qubits": 2, "layers": 1},
     "training": {"steps": 4, "batch_size": 8, "checkpoint_every": 2, "log_every": 2, "device": "cpu"},
 }
-
-
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Run the command line in this process; returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["qhybrid", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capfd.readouterr()
-        return stop.value.code, out, err
-
-    return run
 
 
 def test_make_certify_show(tmp_path, command):

@@ -11,7 +11,6 @@ import psutil
 import pytest
 import yaml
 
-from qhybrid.cli import main
 from qhybrid.errors import ConfigError
 from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.study import cell_file, load_study
@@ -172,23 +171,8 @@ def test_a_missing_cell_leaves_its_pair_out(planted):
     assert "1 of 24" in conclusions(result)[-1]
 
 
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Run `qhybrid study` in this process; returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["qhybrid", "study", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capfd.readouterr()
-        return stop.value.code, out, err
-
-    return run
-
-
 def test_a_dry_run_tells_what_it_takes_and_what_it_can_show(write, tmp_path, command):
-    code, said, _ = command(write(), "--dry-run", "--out", tmp_path / "out", "--set", "training.steps=9")
+    code, said, _ = command("study", write(), "--dry-run", "--out", tmp_path / "out", "--set", "training.steps=9")
     assert code == 0
     assert "set training.steps=9" in said
     assert "arm=quantum: 9 steps" in said
@@ -200,7 +184,7 @@ def test_a_dry_run_tells_what_it_takes_and_what_it_can_show(write, tmp_path, com
 def test_a_folder_with_other_runs_is_refused(write, tmp_path, command):
     study = load_study(write())
     RunDirectory.create(tmp_path / "out" / study.trainings[0].folder, study.trainings[0].config)
-    code, _, err = command(write(), "--out", tmp_path / "out", "--set", "training.steps=9")
+    code, _, err = command("study", write(), "--out", tmp_path / "out", "--set", "training.steps=9")
     assert code == 2
     assert "training.steps: 8 there, 9 here" in err
     assert len(err.strip().splitlines()) == 1
@@ -224,7 +208,7 @@ def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_pa
     assert len(gone) >= 2
     assert not alive
     before = {file: file.stat().st_mtime_ns for file in out.glob("runs/*/seed-*/cells/*/cell.json")}
-    code, said, errors = command(path, "--out", out)
+    code, said, errors = command("study", path, "--out", out)
     assert code == 2
     assert "fake_nowhere" in errors.splitlines()[-1]
     assert "Failed: train arm=nowhere" in said
