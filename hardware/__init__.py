@@ -27,20 +27,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hardware.backends import open_backend
-    from hardware.inference import fetch, infer, plan, submit
-    from hardware.noise_bank import draw_noise
-    from hardware.transpilation import transpile
+    from hardware.noise.bank import draw_noise
+    from hardware.placement.transpilation import transpile
+    from hardware.runs.stages import fetch, infer, plan, submit
+    from hardware.service.backends import open_backend
 
 # No module carries a function's name: importing `hardware.plan` as a module would replace the function on the package.
 _HOMES = {
-    "draw_noise": "noise_bank",
-    "fetch": "inference",
-    "infer": "inference",
-    "open_backend": "backends",
-    "plan": "inference",
-    "submit": "inference",
-    "transpile": "transpilation",
+    "draw_noise": "noise.bank",
+    "fetch": "runs.stages",
+    "infer": "runs.stages",
+    "open_backend": "service.backends",
+    "plan": "runs.stages",
+    "submit": "runs.stages",
+    "transpile": "placement.transpilation",
 }
 
 __all__ = ["draw_noise", "fetch", "infer", "open_backend", "plan", "submit", "transpile"]

@@ -9,18 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qhybrid.checkpoints.checkpoint import load_checkpoint
     from qhybrid.config import load_config
     from qhybrid.evaluation.evaluate import evaluate
-    from qhybrid.generate import sample
-    from qhybrid.training.checkpoint import load_checkpoint
+    from qhybrid.sampling.generate import sample
     from qhybrid.training.loop import train
 
 _HOMES = {
     "load_config": "qhybrid.config",
     "train": "qhybrid.training.loop",
-    "sample": "qhybrid.generate",
+    "sample": "qhybrid.sampling.generate",
     "evaluate": "qhybrid.evaluation.evaluate",
-    "load_checkpoint": "qhybrid.training.checkpoint",
+    "load_checkpoint": "qhybrid.checkpoints.checkpoint",
 }
 
 __all__ = ["evaluate", "load_checkpoint", "load_config", "sample", "train"]

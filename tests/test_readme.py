@@ -22,7 +22,10 @@ def test_files_and_commands_that_it_names_exist(root):
     for group, pattern in (((), r"^qhybrid (\w+)"), (("hardware",), r"^qhybrid hardware (\w+)")):
         commands = set(re.findall(pattern, text, re.MULTILINE)) - {"hardware"}
         help_text = subprocess.run(
-            [sys.executable, "-m", "qhybrid.cli", *group, "--help"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "qhybrid", *group, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         assert commands
         for command in commands:

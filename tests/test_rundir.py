@@ -6,7 +6,8 @@ import pytest
 
 from qhybrid.config import build_config
 from qhybrid.errors import RunDirectoryError
-from qhybrid.rundir import RunDirectory, atomic_path, read_jsonl, write_json
+from qhybrid.files import atomic_path, read_jsonl, write_json
+from qhybrid.rundir import RunDirectory
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -56,7 +57,7 @@ def test_a_folder_whose_maker_was_killed_is_taken(tmp_path):
     code = f"""
 import os
 from pathlib import Path
-from qhybrid.rundir import atomic_path
+from qhybrid.files import atomic_path
 with atomic_path(Path({str(tmp_path / "run" / "config.yaml")!r})) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), 9)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from qhybrid.diffusion.bits import BitLaw
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.errors import RunDirectoryError
-from qhybrid.rundir import atomic_path, read_json, write_json
+from qhybrid.files import atomic_path, read_json, write_json
 
 _FORMAT = 1
 _MEMBERS = {"quantum_bits": "integers", "gaussian": "integers", "quantum_intrinsic": "values"}

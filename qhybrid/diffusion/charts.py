@@ -14,7 +14,7 @@ from qhybrid.config import DiffusionConfig
 from qhybrid.diffusion.bank import Bank
 from qhybrid.diffusion.certify import autocorrelation
 from qhybrid.diffusion.schedules import alphas_cumprod, quantum_share, signal_to_noise, terminal_snr, time_density
-from qhybrid.rundir import atomic_path
+from qhybrid.files import atomic_path
 
 _INK, _MUTED, _LINE = "#1c2330", "#667085", "#e4e7ec"
 BLUE, GREEN, ORANGE = "#5b4bdb", "#0e9384", "#e0663a"

@@ -48,8 +48,8 @@ class MeasuredCircuit:
     def __init__(self, circuit: Any, device: str) -> None:
         from qiskit import transpile
 
-        from qhybrid.quantum.devices import crop, noise_model, snapshot
-        from qhybrid.quantum.embedding import best_embedding
+        from qhybrid.quantum.devices.embedding import best_embedding
+        from qhybrid.quantum.devices.snapshots import crop, noise_model, snapshot
 
         self.circuit = circuit
         self.device = device
@@ -83,7 +83,7 @@ class MeasuredCircuit:
         """
         from qiskit_aer import AerSimulator
 
-        from qhybrid.quantum.readout import readout_factors
+        from qhybrid.quantum.noise.readout import readout_factors
 
         method = "statevector" if self.noise is None else "density_matrix"
         circuit = self._native.copy()
@@ -97,8 +97,8 @@ class MeasuredCircuit:
 
     def expectations(self) -> NDArray[np.float64]:
         """Exact `<Z_i>` `(num_qubits,)`, with gate and readout errors."""
-        from qhybrid.quantum.aer import AerEstimator
-        from qhybrid.quantum.ansatz import z_observables
+        from qhybrid.quantum.circuits.ansatz import z_observables
+        from qhybrid.quantum.estimators.aer import AerEstimator
 
         estimator = AerEstimator(device=self.part)
         (answer,) = estimator.run([(self.circuit, list(z_observables(self.num_qubits)))]).result()
@@ -192,7 +192,7 @@ class SimulatedFluctuations:
 
 def entangling_circuit(qubits: int) -> Any:
     """The circuit of `quantum_intrinsic`, a `QuantumCircuit`: angles that leave every <Z_i> far from its ends."""
-    from qhybrid.quantum.ansatz import build_spec
+    from qhybrid.quantum.circuits.ansatz import build_spec
 
     spec = build_spec("ry_rz_ladder", qubits, _LAYERS)
     parameters = [*spec.inputs, *spec.weights]

@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from qhybrid.data import ImageData, to_tensor
 from qhybrid.errors import EvaluationError, RunDirectoryError
 from qhybrid.evaluation.classifier import FEATURE_DIM, Classifier
+from qhybrid.files import atomic_path
 from qhybrid.progress import progress
-from qhybrid.rundir import atomic_path
 
 Floats = NDArray[np.float64]
 

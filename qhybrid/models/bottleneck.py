@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from qhybrid.quantum.layer import QuantumLayer
-    from qhybrid.quantum.spec import CircuitSpec
+    from qhybrid.quantum.circuits.spec import CircuitSpec
+    from qhybrid.quantum.layer.layer import QuantumLayer
 
 Evaluator = Callable[[Tensor], Tensor]
 

@@ -13,7 +13,7 @@ from qhybrid.models.bottleneck import PlainGate, QuantumGate, SqueezeExcitationG
 from qhybrid.models.unet import UNet
 
 if TYPE_CHECKING:
-    from qhybrid.quantum.spec import CircuitSpec
+    from qhybrid.quantum.circuits.spec import CircuitSpec
 
 _CLASSICAL = ("plain", "se")
 # Separate streams for the shared layers, the arm's own layers and the circuit, so that all arms share the first.

@@ -9,37 +9,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qhybrid.quantum.aer import AerEstimator
-    from qhybrid.quantum.ansatz import build_spec, published_spec, spec_from_config
-    from qhybrid.quantum.capability import measure_capability
-    from qhybrid.quantum.diagnosis import Diagnosis, diagnose
-    from qhybrid.quantum.estimator import CompiledEstimator
-    from qhybrid.quantum.factory import build_estimator
-    from qhybrid.quantum.feasibility import require_feasible
-    from qhybrid.quantum.layer import QuantumLayer, build_qnn
-    from qhybrid.quantum.noise_files import load_noise_model, save_noise_model
-    from qhybrid.quantum.shrinkage import device_shrinkage
-    from qhybrid.quantum.spec import CircuitSpec
-    from qhybrid.quantum.trainability import gradient_scaling
+    from qhybrid.quantum.analysis.diagnosis import Diagnosis, diagnose
+    from qhybrid.quantum.analysis.expressibility import measure_capability
+    from qhybrid.quantum.analysis.gradient_scaling import gradient_scaling
+    from qhybrid.quantum.analysis.signal_loss import device_shrinkage
+    from qhybrid.quantum.circuits.ansatz import build_spec, published_spec, spec_from_config
+    from qhybrid.quantum.circuits.feasibility import require_feasible
+    from qhybrid.quantum.circuits.spec import CircuitSpec
+    from qhybrid.quantum.estimators.aer import AerEstimator
+    from qhybrid.quantum.estimators.compiled import CompiledEstimator
+    from qhybrid.quantum.estimators.from_config import build_estimator
+    from qhybrid.quantum.layer.layer import QuantumLayer, build_qnn
+    from qhybrid.quantum.noise.files import load_noise_model, save_noise_model
 
 _HOMES = {
-    "AerEstimator": "aer",
-    "CircuitSpec": "spec",
-    "CompiledEstimator": "estimator",
-    "Diagnosis": "diagnosis",
-    "QuantumLayer": "layer",
-    "build_estimator": "factory",
-    "build_qnn": "layer",
-    "build_spec": "ansatz",
-    "device_shrinkage": "shrinkage",
-    "diagnose": "diagnosis",
-    "gradient_scaling": "trainability",
-    "load_noise_model": "noise_files",
-    "measure_capability": "capability",
-    "published_spec": "ansatz",
-    "require_feasible": "feasibility",
-    "save_noise_model": "noise_files",
-    "spec_from_config": "ansatz",
+    "AerEstimator": "estimators.aer",
+    "CircuitSpec": "circuits.spec",
+    "CompiledEstimator": "estimators.compiled",
+    "Diagnosis": "analysis.diagnosis",
+    "QuantumLayer": "layer.layer",
+    "build_estimator": "estimators.from_config",
+    "build_qnn": "layer.layer",
+    "build_spec": "circuits.ansatz",
+    "device_shrinkage": "analysis.signal_loss",
+    "diagnose": "analysis.diagnosis",
+    "gradient_scaling": "analysis.gradient_scaling",
+    "load_noise_model": "noise.files",
+    "measure_capability": "analysis.expressibility",
+    "published_spec": "circuits.ansatz",
+    "require_feasible": "circuits.feasibility",
+    "save_noise_model": "noise.files",
+    "spec_from_config": "circuits.ansatz",
 }
 
 __all__ = [

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_training_state, load_weights, save_checkpoint
+from qhybrid.checkpoints.stages import circuit_in
 from qhybrid.config import RunConfig, TrainingConfig, dump_config
 from qhybrid.data import load_data, to_tensor
 from qhybrid.diffusion.noise import forward_noise
@@ -24,13 +26,12 @@ from qhybrid.diffusion.process import ForwardProcess
 from qhybrid.diffusion.schedules import time_density
 from qhybrid.diffusion.sources import check_supply, reserve, training_demands
 from qhybrid.errors import Interrupted, TrainingError
+from qhybrid.files import read_jsonl, write_text
 from qhybrid.models.build import build_model, check_trainable, parameter_groups
 from qhybrid.models.unet import UNet
 from qhybrid.progress import progress
-from qhybrid.rundir import RunDirectory, read_jsonl, write_text
+from qhybrid.rundir import RunDirectory
 from qhybrid.training.batches import Batches
-from qhybrid.training.checkpoint import latest_checkpoint, load_training_state, load_weights, save_checkpoint
-from qhybrid.training.stages import circuit_in
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -5,7 +5,7 @@
 The peers are the extra `bench`; without them only the layer itself is measured.
 """
 
-from qhybrid.cli import app
+from qhybrid.commands.main import app
 
 if __name__ == "__main__":
     import sys

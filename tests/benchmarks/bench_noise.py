@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 
+from qhybrid.benchmarks.layer import interleave
+from qhybrid.benchmarks.peers import Answer, Problem, layer_step
 from qhybrid.quantum import AerEstimator, CompiledEstimator, QuantumLayer, build_qnn
-from qhybrid.quantum.ansatz import benchmark_spec
-from qhybrid.quantum.benchmark import interleave
-from qhybrid.quantum.benchmark_peers import Answer, Problem, layer_step
-from qhybrid.quantum.threads import available_threads
+from qhybrid.quantum.circuits.ansatz import benchmark_spec
+from qhybrid.quantum.engine.kernels.threads import available_threads
 
 RATE, LAYERS = 0.02, 3
 Step = Callable[[], Answer]

@@ -22,7 +22,7 @@ from qhybrid.diffusion.bank import Bank, BankRecord, write_bank
 from qhybrid.diffusion.making import make_bank
 from qhybrid.diffusion.noise import NoiseSource
 from qhybrid.diffusion.sources import open_source
-from qhybrid.rundir import write_json
+from qhybrid.files import write_json
 
 SHAPE = (64, 1, 28, 28)
 REPEATS = 300

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student
 
+from qhybrid.checkpoints.checkpoint import latest_checkpoint
 from qhybrid.config import RunConfig, SimulatedNoiseConfig, build_config
 from qhybrid.diffusion.making import make_bank
 from qhybrid.evaluation.evaluate import evaluate
-from qhybrid.generate import sample
-from qhybrid.rundir import RunDirectory, read_json, write_json
-from qhybrid.training.checkpoint import latest_checkpoint
+from qhybrid.files import read_json, write_json
+from qhybrid.rundir import RunDirectory
+from qhybrid.sampling.generate import sample
 from qhybrid.training.loop import train
 
 BATCH, PIXELS, IMAGES = 32, 64, 300

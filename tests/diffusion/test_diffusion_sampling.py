@@ -3,7 +3,7 @@ import torch
 
 from qhybrid.config import DiffusionConfig
 from qhybrid.diffusion.noise import GaussianNoise, generator, image_noise
-from qhybrid.diffusion.sampling import build_sampler, sample_images
+from qhybrid.diffusion.samplers import build_sampler, sample_images
 from qhybrid.diffusion.schedules import alphas_cumprod
 from qhybrid.errors import ConfigError
 

@@ -6,6 +6,8 @@ import torch
 from qiskit_aer.noise import ReadoutError
 from safetensors.torch import load_file
 
+from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
+from qhybrid.checkpoints.stages import circuit_in, with_circuit
 from qhybrid.config import DiffusionConfig, NoiseConfig, SimulatedNoiseConfig, build_config
 from qhybrid.diffusion.certify import certify_simulated
 from qhybrid.diffusion.errors import NoiseError
@@ -14,10 +16,8 @@ from qhybrid.diffusion.noise import GaussianNoise, TimedNoise, forward_noise, im
 from qhybrid.diffusion.simulate import MeasuredCircuit, SimulatedBits, SimulatedFluctuations, lay_patches, patch_of
 from qhybrid.diffusion.sources import open_source
 from qhybrid.errors import CircuitError
-from qhybrid.generate import generate
-from qhybrid.training.checkpoint import latest_checkpoint, load_checkpoint
+from qhybrid.sampling.generate import generate
 from qhybrid.training.loop import train
-from qhybrid.training.stages import circuit_in, with_circuit
 
 SHAPE = (1, 8, 8)
 

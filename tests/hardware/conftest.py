@@ -8,7 +8,7 @@ import pytest
 from hardware_runs import Command, MakeRun, tiny_config, write_checkpoint
 from loopback import Loopback
 
-from qhybrid import cli
+from qhybrid.commands import main as cli
 from qhybrid.rundir import RunDirectory
 
 

@@ -15,12 +15,12 @@ import sys
 from typing import Any
 
 _IMPORTED = (
-    "hardware.compare",
-    "hardware.inference",
+    "hardware.comparison.expectation_values",
+    "hardware.runs.stages",
     "matplotlib.backends.backend_agg",
     "matplotlib.pyplot",
-    "qhybrid.cli",
-    "qhybrid.quantum.aer",
+    "qhybrid",
+    "qhybrid.quantum.estimators.aer",
     "qiskit_aer.noise",
     "qiskit_aer.primitives",
     "qiskit_ibm_runtime",
@@ -55,7 +55,7 @@ def main() -> None:
 
 def call(request: dict[str, Any]) -> int:
     """Run a command; its exit code."""
-    from qhybrid import cli
+    from qhybrid.commands import main as cli
 
     os.environ.update(request["environment"])
     sys.argv = ["qhybrid", *request["arguments"]]

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import torch
 
+from qhybrid.checkpoints.checkpoint import save_checkpoint
 from qhybrid.config import RunConfig, build_config
 from qhybrid.models.build import build_model
 from qhybrid.rundir import RunDirectory
-from qhybrid.training.checkpoint import save_checkpoint
 
 MakeRun = Callable[..., RunDirectory]
 # Arguments after `qhybrid hardware`; exit code, stdout, stderr.

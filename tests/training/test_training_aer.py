@@ -3,7 +3,7 @@
 import pytest
 
 from qhybrid.config import load_config
-from qhybrid.rundir import read_jsonl
+from qhybrid.files import read_jsonl
 from qhybrid.training.loop import train
 
 

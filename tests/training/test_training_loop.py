@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from qhybrid.config import build_config, dump_config
 from qhybrid.errors import RunDirectoryError, TrainingError
-from qhybrid.rundir import read_jsonl
-from qhybrid.training.checkpoint import latest_checkpoint, load_checkpoint
+from qhybrid.files import read_jsonl
 from qhybrid.training.loop import train
 
 
@@ -84,12 +84,12 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, uninterrupted, number
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(config()))
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "qhybrid.cli", "train", str(path), "--out", str(out)]
+    command = [sys.executable, "-m", "qhybrid", "train", str(path), "--out", str(out)]
     # Stretched so that the signal comes in the middle: every step waits a little in the noise source.
     slow = (
         "import sys, time; import qhybrid.diffusion.noise as n; draw = n.GaussianNoise.draw\n"
         "n.GaussianNoise.draw = lambda *a: (time.sleep(0.05), draw(*a))[1]\n"
-        f"sys.argv = {command[2:]!r}; from qhybrid.cli import main; main()"
+        f"sys.argv = {command[2:]!r}; from qhybrid.commands.main import main; main()"
     )
     process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True, cwd=os.getcwd())
     deadline = time.monotonic() + 300
@@ -186,7 +186,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path, uninterrupted):
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(config(device="cpu")))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "qhybrid.cli", "train", str(path), "--out", str(tmp_path / "run")]
+    command = [*launch, "-m", "qhybrid", "train", str(path), "--out", str(tmp_path / "run")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, capture_output=True, timeout=300, env=environment)
     rows, alone = (read_jsonl(folder / "train.jsonl") for folder in (tmp_path / "run", uninterrupted.path))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qhybrid.config import load_config
-from qhybrid.generate import sample
+from qhybrid.sampling.generate import sample
 from qhybrid.training.loop import train
 
 

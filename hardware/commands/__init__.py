@@ -1,0 +1,1 @@
+"""`qhybrid hardware ...`: commands, their options, and the tables that they print."""

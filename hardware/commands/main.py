@@ -1,0 +1,214 @@
+"""`qhybrid hardware ...`; everything heavy is imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from hardware.commands.noise import noise
+from hardware.commands.options import (
+    BackendOption,
+    FractionalOption,
+    JsonOption,
+    RunArgument,
+    YesOption,
+    ignore,
+    parse_pack,
+    run_config,
+    say,
+    with_plan_options,
+)
+from hardware.commands.tables import (
+    backends_table,
+    comparison_table,
+    plan_table,
+    status_table,
+    transpile_table,
+    variants_table,
+)
+
+if TYPE_CHECKING:
+    from hardware.runs.stages import Advance
+
+app = typer.Typer(help="The trained circuit on a device: plan, run, compare.", no_args_is_help=True)
+app.command()(noise)
+_console = Console()
+
+
+@app.command()
+def backends(as_json: JsonOption = False) -> None:
+    """List local copies of IBM devices, and what the account offers if there is one."""
+    import warnings
+    from dataclasses import asdict
+
+    from hardware.errors import BackendError
+    from hardware.service.backends import describe_backend, ibm_backends, local_names, open_backend
+
+    with warnings.catch_warnings():
+        # One snapshot warns that its errors are not typical; they are shown as they are.
+        warnings.simplefilter("ignore", UserWarning)
+        rows = [describe_backend(name, open_backend(name)) for name in local_names()]
+    note = None
+    try:
+        rows += [describe_backend(backend.name, backend) for backend in ibm_backends()]
+    except BackendError as error:
+        note = str(error)
+    if as_json:
+        _print_json({"backends": [asdict(row) for row in rows], "note": note})
+        return
+    _console.print(backends_table(rows))
+    if note:
+        say(note)
+
+
+@app.command()
+def transpile(
+    run: RunArgument,
+    backend: BackendOption = None,
+    fractional_gates: FractionalOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Place the trained circuit on a backend: candidates, layout, estimated success; writes hardware/layout.png."""
+    from hardware.comparison.figures import draw_layout
+    from hardware.errors import HardwareError
+    from hardware.placement.isa_cache import cached_transpile
+    from hardware.service.backends import open_backend
+    from qhybrid.checkpoints.checkpoint import load_checkpoint
+    from qhybrid.rundir import RunDirectory
+
+    options = {"backend": backend, "fractional_gates": fractional_gates}
+    config = run_config(run, {key: value for key, value in options.items() if value is not None})
+    device = open_backend(config.backend, fractional_gates=config.fractional_gates)
+    spec = load_checkpoint(run).spec
+    if spec is None:
+        raise HardwareError(f"`{run}` has no circuit: train a `quantum` arm")
+    placed = cached_transpile(spec, device)
+    picture = RunDirectory.open(run).hardware / "layout.png"
+    draw_layout(device, placed.layouts, picture)
+    if as_json:
+        _print_json(placed.report)
+        return
+    _console.print(transpile_table(placed.report))
+    say(f"layout drawn in {picture}")
+
+
+@app.command()
+@with_plan_options
+def plan(
+    run: RunArgument,
+    options: dict[str, Any],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run would cost on the device, and write hardware/plan.json; nothing is sent."""
+    from hardware.runs.stages import plan as make
+
+    made = make(run, run_config(run, options))
+    _print_json(made.to_dict()) if as_json else _console.print(plan_table(made))
+
+
+@app.command()
+@with_plan_options
+def submit(
+    run: RunArgument,
+    options: dict[str, Any],
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send the jobs of the next denoising step that uses the device, and do not wait for them."""
+    from hardware.runs.stages import submit as send
+
+    config = run_config(run, options, planned=True)
+    _report(send(run, config, yes=yes, **_listeners(as_json)), as_json)
+
+
+@app.command()
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Where a run stands, and each of its jobs."""
+    from hardware.runs.status import status as look
+
+    found = look(run)
+    if as_json:
+        _print_json(found)
+        return
+    _console.print(status_table(found))
+
+
+@app.command()
+def fetch(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Take the results that are there and go on up to the next step that needs the device; nothing is sent."""
+    from hardware.runs.stages import fetch as take
+
+    _report(take(run, echo=ignore if as_json else say), as_json)
+
+
+@app.command()
+@with_plan_options
+def infer(
+    run: RunArgument,
+    options: dict[str, Any],
+    yes: YesOption = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    wait_seconds: Annotated[
+        float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on (default: never).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan, submit and fetch in one: images with the circuit on the device, compared with exact simulation."""
+    from hardware.runs.stages import infer as run_all
+
+    config = run_config(run, options, planned=resume)
+    comparison = run_all(run, config, yes=yes, resume=resume, wait_seconds=wait_seconds, **_listeners(as_json))
+    _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
+
+
+@app.command()
+def compare(
+    run: RunArgument,
+    levels: Annotated[
+        str | None,
+        typer.Option(metavar="0,1,2,sampler", help="Run it at these resilience levels as well, or by Sampler."),
+    ] = None,
+    packs: Annotated[str | None, typer.Option(metavar="auto,1,K", help="And with so many images side by side.")] = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Exact simulation, noisy simulation and device on the angles of the run; writes comparison.json and .png."""
+    from hardware.runs.stages import compare_run
+
+    if levels is None and packs is None:
+        comparison = compare_run(run)
+        _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
+        return
+    from hardware.runs.variants import compare_variants
+
+    comparison = compare_variants(
+        run,
+        levels.split(",") if levels else (),
+        [parse_pack(pack) for pack in packs.split(",")] if packs else (),
+        yes=yes,
+        echo=ignore if as_json else say,
+    )
+    _print_json(comparison) if as_json else _console.print(variants_table(comparison))
+
+
+def _report(advance: Advance, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        _print_json(asdict(advance))
+    else:
+        say(f"{advance.step} of {advance.steps} steps done; {advance.message}")
+
+
+def _listeners(as_json: bool) -> dict[str, Any]:
+    """Where a run's lines go, and the table of its plan."""
+    if as_json:
+        return {"echo": ignore, "show": ignore}
+    return {"echo": say, "show": lambda made: _console.print(plan_table(made))}
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))

@@ -1,0 +1,173 @@
+"""Options of `qhybrid hardware ...`: declared once for `plan`, `submit` and `infer`, made into a configuration."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from hardware.errors import HardwareError
+
+if TYPE_CHECKING:
+    from qhybrid.config import HardwareConfig
+
+_console = Console()
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory with a trained circuit.")]
+BackendOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="aer, fake_torino, fake_manila, ..., or an IBM device.")
+]
+FractionalOption = Annotated[
+    bool | None,
+    typer.Option("--fractional-gates/--no-fractional-gates", help="Use RX and RZZ as native gates."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Send to a real device.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# By the name of the command's parameter; what is not given follows the stored plan, or the run's configuration.
+PLAN_OPTIONS: dict[str, Any] = {
+    "backend": BackendOption,
+    "images": Annotated[int | None, typer.Option(help="Images to generate.")],
+    "steps": Annotated[int | None, typer.Option(help="Denoising steps.")],
+    "qpu_steps": Annotated[
+        str | None, typer.Option(metavar="auto|all|0,3,5|0-3", help="Denoising steps with the circuit on the device.")
+    ],
+    "mode": Annotated[str | None, typer.Option(metavar="auto|job|batch|session", help="Runtime's execution mode.")],
+    "primitive": Annotated[str | None, typer.Option(metavar="estimator|sampler", help="Runtime's primitive.")],
+    "level": Annotated[int | None, typer.Option(metavar="0|1|2", help="Resilience level of the estimator.")],
+    "shots": Annotated[int | None, typer.Option(help="Shots per image.")],
+    "pack": Annotated[
+        str | None,
+        typer.Option(metavar="auto|1|K", help="Images side by side in one circuit, each on a place of its own."),
+    ],
+    "floor": Annotated[
+        float | None, typer.Option(help="--pack auto: least success of a place, as part of the best one's (0 to 1).")
+    ],
+    "spacing": Annotated[int | None, typer.Option(help="Free couplings between two places, against crosstalk.")],
+    "twirling": Annotated[
+        bool | None, typer.Option("--twirling/--no-twirling", help="Twirl gates and readout (default: as the level).")
+    ],
+    "dd": Annotated[
+        str | None, typer.Option(metavar="XX|XpXm|XY4|none", help="Dynamical decoupling of waiting qubits.")
+    ],
+    "trex": Annotated[
+        bool | None, typer.Option("--trex/--no-trex", help="Estimator: readout correction (default: as the level).")
+    ],
+    "zne": Annotated[
+        bool | None, typer.Option("--zne/--no-zne", help="Estimator: zero-noise extrapolation (default: as the level).")
+    ],
+    "zne_factors": Annotated[str | None, typer.Option(metavar="1,3,5", help="With ZNE: noise factors.")],
+    "readout_mitigation": Annotated[
+        bool | None,
+        typer.Option("--readout-mitigation/--no-readout-mitigation", help="Sampler: readout correction of our own."),
+    ],
+    "fractional_gates": FractionalOption,
+    "budget_seconds": Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")],
+    "seed": Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")],
+}
+_KEYS = {"floor": "pack_floor", "spacing": "pack_spacing", "dd": "dynamical_decoupling"}
+
+
+def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a plan; it receives those that were used as `options`, ready for `run_config`.
+
+    Args:
+        command: Its first parameter is RUN, another is called `options`.
+    """
+    first, *others = inspect.signature(command, eval_str=True).parameters.values()
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in PLAN_OPTIONS.items()
+    ]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in others if parameter.name != "options"
+    ]
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **values: Any) -> None:
+        options = {name: values.pop(name, None) for name in PLAN_OPTIONS}
+        command(*arguments, **values, options=parsed_options(options))
+
+    signature = inspect.Signature([first, *shared, *own])
+    wrapped.__signature__ = signature  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return wrapped
+
+
+def parsed_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were used, by their keys in a configuration, lists and choices read from their texts."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "qpu_steps": parse_steps,
+        "pack": parse_pack,
+        "zne_factors": parse_factors,
+        "dd": lambda text: None if text == "none" else text,
+    }
+    return {
+        _KEYS.get(name, name): readers[name](value) if name in readers else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
+def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> HardwareConfig:
+    """Options over those of the stored plan (if `planned`), else over the run's own, else over the defaults.
+
+    Raises:
+        ConfigError: An option's value is not allowed, or does not go with the others.
+    """
+    from qhybrid.config import HardwareConfig, build_config
+    from qhybrid.files import read_json
+    from qhybrid.rundir import RunDirectory
+
+    directory = RunDirectory.open(run)
+    values = directory.config().model_dump()
+    base = values["hardware"] or HardwareConfig().model_dump()
+    stored = directory.hardware / "plan.json"
+    if planned and stored.exists():
+        base = read_json(stored)["config"]
+    given = dict(options)
+    budget = given.pop("budget_seconds", None)
+    config = build_config({**values, "hardware": {**base, **given}}, f"options and `{directory.config_file}`").hardware
+    config = config or HardwareConfig()
+    # A copy is not validated: a budget of 0 is to be refused with the seconds that the plan takes, not as a value.
+    return config if budget is None else config.model_copy(update={"budget_seconds": budget})
+
+
+def parse_steps(text: str) -> str:
+    """`--qpu-steps`, checked; the configuration takes lists and ranges as they are written."""
+    if text in ("auto", "all") or re.fullmatch(r"-?\d+(-\d+)?(,-?\d+(-\d+)?)*", text):
+        return text
+    raise HardwareError(f"--qpu-steps `{text}`: give auto, all, or step numbers such as 0,3,5 or 0-3") from None
+
+
+def parse_pack(text: str) -> Literal["auto"] | int:
+    """`--pack`."""
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise HardwareError(f"--pack `{text}`: give auto, or the number of images side by side") from None
+
+
+def parse_factors(text: str) -> list[float]:
+    """`--zne-factors`."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise HardwareError(f"--zne-factors `{text}`: give numbers of at least 1, such as 1,3,5") from None
+
+
+def say(line: str) -> None:
+    """A line for people, as it is."""
+    _console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def ignore(said: Any) -> None:
+    """Progress has no place in JSON output."""

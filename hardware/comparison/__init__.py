@@ -1,0 +1,1 @@
+"""A device beside exact and noisy simulation: expectation values and images."""

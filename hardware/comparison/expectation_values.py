@@ -1,0 +1,214 @@
+"""Exact simulation, noisy simulation and device, on the very angles of a run.
+
+Three sets of expectation values of the same circuit: without noise; with the noise model of the device's calibration,
+evolved exactly as a density matrix (readout errors included), so without shots; and from the device. Where the noise
+model is the whole truth, (device - noisy) / standard error is standard normal; (device - exact) shows what noise costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.comparison.figures import draw_comparison
+from hardware.comparison.image_metrics import compare_stored_images, run_classifier
+from hardware.errors import HardwareError
+from hardware.inference.reverse_process import circuit_weights
+from hardware.inference.workload import Workload
+from hardware.jobs.job_log import JobLog, read_result
+from qhybrid.evaluation.features import FeatureExtractor
+from qhybrid.files import read_json, write_json
+from qhybrid.quantum.devices.snapshots import crop, noise_model
+from qhybrid.quantum.noise.files import noise_model_to_json
+
+Array = NDArray[np.float64]
+
+# Density matrix entries times parameter sets that the noisy simulation takes on (a few seconds), and its largest size.
+_NOISY_WORK = 4**12
+_NOISY_QUBITS = 12
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results of a run so far, one row per image and denoising step.
+
+    Attributes:
+        steps: Denoising step of each row, `(R,)`.
+        patches: Copy of the circuit that each row was run on, `(R,)`.
+        angles: `(R, n_in)` radians.
+        values: Device's expectation values `(R, n_out)`.
+        errors: Their stated standard errors `(R, n_out)`.
+    """
+
+    steps: NDArray[np.int64]
+    patches: NDArray[np.int64]
+    angles: Array
+    values: Array
+    errors: Array
+
+
+def load_results(workload: Workload) -> Results:
+    """Read the results of a run's jobs.
+
+    Raises:
+        HardwareError: There is none yet.
+    """
+    folder = workload.run.hardware
+    rows = JobLog(folder / "jobs.jsonl").results(workload.plan.key)
+    if not rows:
+        raise HardwareError(
+            f"`{folder}` has no result of a device yet for its present plan: run `qhybrid hardware infer` or `submit`, "
+            "which use stored results of the same options again"
+        )
+    files = [read_result(folder / "results" / row["file"]) for row in rows]
+    return Results(
+        steps=np.concatenate(
+            [np.full(len(file["angles"]), row["step"]) for row, file in zip(rows, files, strict=True)]
+        ),
+        patches=np.concatenate([np.arange(len(file["angles"])) % workload.plan.pack for file in files]),
+        angles=np.concatenate([file["angles"] for file in files]),
+        values=np.concatenate([file["values"] for file in files]),
+        errors=np.concatenate([file["errors"] for file in files]),
+    )
+
+
+def compare(workload: Workload) -> dict[str, Any]:
+    """Compare, and write comparison.json and comparison.png.
+
+    Returns:
+        Content of comparison.json: `standard_error` (RMS; `None` if none is known); for each pair of sources `n`,
+        `rms`, `bias` (mean difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest);
+        `images` as of `compare_images`; `variants` if the run was compared at several levels before.
+
+    Raises:
+        HardwareError: There is no result yet.
+    """
+    path = workload.run.hardware / "comparison.json"
+    results = load_results(workload)
+    exact = workload.process.exact.values(results.angles)
+    chosen = _noisy_rows(len(results.angles), workload)
+    noisy = noisy_values(workload, results.angles[chosen], results.patches[chosen])
+    known = np.isfinite(results.errors)
+    # A standard error of 0 (all shots agree) would make any difference infinitely significant.
+    errors = np.maximum(results.errors, 1.0 / workload.plan.shots)
+    comparison = {
+        "plan": workload.plan.key,
+        "backend": workload.plan.backend,
+        "level": workload.plan.level,
+        "shots": workload.plan.shots,
+        "parameter_sets": len(results.angles),
+        "outputs": exact.shape[1],
+        "standard_error": _rms(results.errors[known]) if known.any() else None,
+        "device_against_exact": difference(results.values, exact, errors),
+        "noisy_against_exact": difference(noisy, exact[chosen]) if len(chosen) else None,
+        "device_against_noisy": difference(results.values[chosen], noisy, errors[chosen]) if len(chosen) else None,
+        "by_step": [
+            {"step": int(step), **difference(results.values[here], exact[here], errors[here])}
+            for step in np.unique(results.steps)
+            for here in [results.steps == step]
+        ],
+        "by_patch": [
+            {
+                "patch": int(patch),
+                "layout": list(workload.transpiled.layouts[patch]),
+                **difference(results.values[here], exact[here], errors[here]),
+            }
+            for patch in np.unique(results.patches)
+            for here in [results.patches == patch]
+        ],
+        "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
+        "images": compare_stored_images(workload.images_file, classifier_of(workload)),
+    }
+    earlier = read_json(path) if path.exists() else {}
+    if earlier.get("plan") == workload.plan.key and "variants" in earlier:
+        comparison["variants"] = earlier["variants"]
+    save_noise_model(workload)
+    write_json(path, comparison)
+    draw_comparison(exact, results.values, chosen, noisy, comparison, workload.run.hardware / "comparison.png")
+    return comparison
+
+
+def difference(a: Array, b: Array, errors: Array | None = None) -> dict[str, Any]:
+    """How `a` differs from `b`, both `(R, n_out)`.
+
+    Args:
+        a: Values with the standard errors `errors`, if those are given.
+        b: Values taken as free of error.
+        errors: `(R, n_out)`, positive; NaN where unknown, which leaves the value out of `z`.
+    """
+    found: dict[str, Any] = {"n": int(a.size), "rms": _rms(a - b), "bias": float(np.mean(a - b))}
+    if errors is not None:
+        known = np.isfinite(errors)
+        z = (a - b)[known] / errors[known]
+    if errors is not None and z.size:
+        found["z"] = {
+            "mean": float(z.mean()),
+            "rms": _rms(z),
+            "beyond_2": float(np.mean(np.abs(z) > 2)),
+            "largest": float(np.abs(z).max()),
+        }
+    return found
+
+
+def classifier_of(workload: Workload) -> FeatureExtractor | None:
+    """That of the run's evaluation."""
+    return run_classifier(workload.run, workload.checkpoint.image_shape)
+
+
+def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) -> Array:
+    """Expectation values `(R, n_out)` under the noise model of the device, without shots.
+
+    Args:
+        workload: The planned run.
+        angles: `(R, n_in)`.
+        patches: Copy of the circuit that each row runs on, `(R,)`.
+    """
+    backend = workload.device.backend
+    if backend.coupling_map is None:
+        return workload.process.exact.values(angles)
+    from qhybrid.quantum.estimators.aer import AerEstimator
+
+    gate = workload.process.gate
+    program = workload.transpiled.local_program(gate.spec, circuit_weights(gate), backend)
+    values = np.empty((len(angles), program.num_outputs))
+    for number, part in enumerate(program.parts or (program,)):
+        here = patches == number
+        if here.any():
+            estimator = AerEstimator(noise_model=noise_model(part.backend))
+            result = estimator.run([part.pub(angles[here])]).result()
+            values[here] = np.asarray(result[0].data.evs, dtype=np.float64).T
+    return values
+
+
+def save_noise_model(workload: Workload) -> None:
+    """Write noise_model.json: Aer's noise model of the qubits in use, as the calibration of the day has it.
+
+    Its qubit i is the device's `qubits[i]`; `qhybrid.quantum.load_noise_model` reads it.
+    """
+    backend = workload.device.backend
+    if backend.coupling_map is None:
+        return
+    qubits = workload.transpiled.used_qubits()
+    path = workload.run.hardware / "noise_model.json"
+    origin = {"backend": workload.plan.backend, "calibrated": workload.plan.calibrated, "qubits": qubits}
+    if path.exists():
+        known = read_json(path)
+        if {key: known.get(key) for key in origin} == origin:
+            return
+    write_json(path, {**origin, **noise_model_to_json(noise_model(crop(backend, qubits)))})
+
+
+def _noisy_rows(rows: int, workload: Workload) -> NDArray[np.intp]:
+    """Rows that the noisy simulation covers: all of a small circuit, evenly spread ones of a large one."""
+    qubits = max(len(copy.touched_qubits()) for copy in (workload.transpiled, *workload.transpiled.copies))
+    if qubits > _NOISY_QUBITS:
+        return np.empty(0, dtype=np.intp)
+    count = min(rows, max(1, _NOISY_WORK // 4**qubits))
+    return np.unique(np.linspace(0, rows - 1, count).round().astype(np.intp))
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -1,0 +1,104 @@
+"""How images with the bottleneck on a device differ from their twins, the same seeds in exact simulation.
+
+A run on a device makes a few images, and distances between distributions (KID, FID) mean nothing at n = 16. But each
+image has a twin, so each difference is paired: in pixels, in structure (Wang et al. 2004, SSIM), and in what the
+classifier of the data set sees.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.arrays import read_arrays
+from qhybrid.evaluation.features import FeatureExtractor, stored_extractor
+from qhybrid.files import read_json
+from qhybrid.rundir import RunDirectory
+
+Images = NDArray[np.uint8]
+
+_SSIM_WINDOW = 7
+
+
+def compare_images(images: Images, twins: Images, classifier: FeatureExtractor | None) -> dict[str, Any]:
+    """Paired differences between two sets of images.
+
+    Args:
+        images: `(N, H, W)` or `(N, H, W, 3)`.
+        twins: The same seeds in exact simulation.
+        classifier: Of the data set; `None` leaves its two numbers out.
+
+    Returns:
+        `n`; `rms` of pixels on a scale from 0 to 1; `ssim`, mean structural similarity, 1 for equal images;
+        `same_class`, share of images that the classifier puts into the class of their twin; `feature_distance`, mean
+        distance to the twin in the classifier's features, as part of the mean distance between two twins (0: the same
+        image, 1: as far as another image); `None` where there is no classifier, or only one image.
+    """
+    if images.ndim == 3:
+        images, twins = images[..., None], twins[..., None]
+    difference = (images.astype(np.float64) - twins.astype(np.float64)) / 255
+    found: dict[str, Any] = {
+        "n": len(images),
+        "rms": float(np.sqrt(np.mean(difference**2))),
+        "ssim": _mean_ssim(images, twins),
+        "same_class": None,
+        "feature_distance": None,
+    }
+    if classifier is not None:
+        features, classes = _seen(classifier, images)
+        twin_features, twin_classes = _seen(classifier, twins)
+        found["same_class"] = float(np.mean((classes == twin_classes).all(axis=1)))
+        apart = _mean_distance(twin_features)
+        if apart:
+            found["feature_distance"] = float(np.linalg.norm(features - twin_features, axis=1).mean() / apart)
+    return found
+
+
+def compare_stored_images(path: Path, classifier: FeatureExtractor | None) -> dict[str, Any] | None:
+    """`compare_images` of an `images.npz`; `None` while there is none."""
+    if not path.exists():
+        return None
+    stored = read_arrays(path, ("images", "exact"))
+    return compare_images(stored["images"], stored["exact"], classifier)
+
+
+def run_classifier(run: RunDirectory, image_shape: tuple[int, int, int]) -> FeatureExtractor | None:
+    """The classifier that the run's evaluation used; `None` if the run was not evaluated, or not on this machine.
+
+    Args:
+        run: The run.
+        image_shape: `(C, H, W)`.
+    """
+    if not run.evaluation_file.exists():
+        return None
+    record = read_json(run.evaluation_file)["features"]
+    return stored_extractor(record, channels=image_shape[0], image_size=image_shape[1])
+
+
+def _mean_ssim(images: Images, twins: Images) -> float:
+    from skimage.metrics import structural_similarity
+
+    side = min(images.shape[1:3])
+    window = min(_SSIM_WINDOW, side if side % 2 else side - 1)
+    pairs = zip(images, twins, strict=True)
+    return float(
+        np.mean([structural_similarity(a, b, win_size=window, data_range=255, channel_axis=-1) for a, b in pairs])
+    )
+
+
+def _seen(classifier: FeatureExtractor, images: Images) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Features `(N, d)`, and the class `(N, 1)` or, where an image has several, every label `(N, classes)`."""
+    features, probabilities = classifier(images)
+    if classifier.multi_label:
+        return features, (probabilities > 0.5).astype(np.int64)
+    return features, probabilities.argmax(axis=1)[:, None]
+
+
+def _mean_distance(features: NDArray[np.float64]) -> float:
+    """Between all pairs of different rows."""
+    distances = np.linalg.norm(features[:, None] - features[None], axis=-1)
+    pairs = len(features) * (len(features) - 1)
+    return float(distances.sum() / pairs) if pairs else 0.0

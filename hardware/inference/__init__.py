@@ -1,0 +1,1 @@
+"""Reverse diffusion whose bottleneck is evaluated on a device."""

@@ -1,0 +1,175 @@
+"""Reverse diffusion whose bottleneck is evaluated elsewhere at chosen steps, and which can stop before any step.
+
+DDIM with eta = 0 (Song et al. 2021, arXiv 2010.02502): few steps, no randomness but that of the latents and of the
+device, and each step depends on the present images alone, so that a stored state is all that going on needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hardware.arrays import read_arrays
+from hardware.errors import HardwareError
+from hardware.inference.exact import ExactEvaluator
+from qhybrid.checkpoints.checkpoint import Checkpoint
+from qhybrid.diffusion.noise import image_noise, noise_source
+from qhybrid.diffusion.samplers import build_sampler, sample_images
+from qhybrid.files import atomic_path
+from qhybrid.models.bottleneck import QuantumGate
+
+Evaluate = Callable[[int, NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class ReverseState:
+    """Images between two steps.
+
+    Attributes:
+        step: The next step, from 0 to the number of steps.
+        images: `(B, C, H, W)` float32, noisy unless all steps are done.
+        angles: `(B, n_in)` of the next step if they have been sent to a device. They are kept rather than computed
+            again, since another machine's last digits would make another job of them.
+    """
+
+    step: int
+    images: NDArray[np.float32]
+    angles: NDArray[np.float64] | None = None
+
+    def save(self, path: Path, key: str) -> None:
+        """Write an npz file, atomically; `key` names the run that it belongs to."""
+        arrays = {"step": np.array(self.step), "images": self.images, "key": np.array(key)}
+        if self.angles is not None:
+            arrays["angles"] = self.angles
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> ReverseState | None:
+        """Read it back; `None` if there is none, or one of another model or other options.
+
+        Raises:
+            HardwareError: Damaged.
+        """
+        if not path.exists():
+            return None
+        stored = read_arrays(path, ("step", "images", "key"), optional=("angles",))
+        if str(stored["key"]) != key:
+            return None
+        return cls(int(stored["step"]), stored["images"], stored.get("angles"))
+
+
+class ReverseProcess:
+    """The few-step sampler of a checkpoint for given image seeds.
+
+    Args:
+        checkpoint: With a circuit in its bottleneck.
+        steps: Reverse steps.
+        seeds: One per image; image i is the same whichever others go with it.
+
+    Raises:
+        HardwareError: The model has no circuit.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, steps: int, seeds: Collection[int]) -> None:
+        if checkpoint.spec is None or not isinstance(checkpoint.model.bottleneck, QuantumGate):
+            raise HardwareError(f"checkpoint `{checkpoint.path}` has no circuit to run: train a `quantum` arm")
+        self.model = checkpoint.model
+        self.gate = checkpoint.model.bottleneck
+        self.exact = ExactEvaluator(checkpoint.spec, circuit_weights(self.gate))
+        self.steps = steps
+        self.seeds = list(seeds)
+        self._shape = checkpoint.image_shape
+        self._sampler = build_sampler(checkpoint.config.diffusion, "ddim", steps)
+        self._source = noise_source(checkpoint.config.diffusion)
+
+    def start(self) -> ReverseState:
+        """Pure noise."""
+        return ReverseState(0, self._noise(0).numpy())
+
+    def simulate(self, save: Callable[[ReverseState], None] = lambda state: None) -> ReverseState:
+        """All steps from pure noise with exact expectation values; `save` is called after each."""
+        return self.run(self.start(), lambda _, angles: self.exact.values(angles), (), save)
+
+    def run(
+        self,
+        state: ReverseState,
+        evaluate: Evaluate,
+        device_steps: Collection[int],
+        save: Callable[[ReverseState], None] = lambda state: None,
+    ) -> ReverseState:
+        """Go on from a state to the end.
+
+        Args:
+            state: From `start`, or as last given to `save`.
+            evaluate: `(step, angles (B, n_in)) -> expectation values (B, n_out)`, called at the steps in
+                `device_steps`; whatever it raises ends the run, which `save` has made ready to go on.
+            device_steps: All other steps use exact simulation.
+            save: Called before each step of `device_steps` and after every step.
+
+        Returns:
+            The state after the last step.
+        """
+        current = state
+
+        @torch.no_grad()
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            nonlocal current
+            if current.step not in device_steps:
+                return self._predict(x, t, self.exact)
+            angles = current.angles
+            if angles is None:
+                angles = self.angles(x, t)
+                current = replace(current, angles=angles)
+                save(current)
+            values = torch.from_numpy(evaluate(current.step, angles)).to(x.dtype)
+            return self._predict(x, t, lambda _: values)
+
+        def finished(step: int, x: Tensor) -> None:
+            nonlocal current
+            current = ReverseState(step + 1, x.numpy().copy())
+            save(current)
+
+        if state.step < self.steps:
+            latents = torch.from_numpy(state.images)
+            sample_images(
+                denoise,
+                self._sampler,
+                latents,
+                lambda step: self._noise(step + 1),
+                start=state.step,
+                callback=finished,
+            )
+        return current
+
+    @torch.no_grad()
+    def angles(self, x: Tensor, t: Tensor) -> NDArray[np.float64]:
+        """Encoding angles `(B, n_in)` of the circuit at images `(B, C, H, W)` and time steps `(B,)`."""
+        recorded: list[Tensor] = []
+
+        def record(angles: Tensor) -> Tensor:
+            recorded.append(angles)
+            return torch.zeros(len(angles), len(self.gate.spec.observables), dtype=angles.dtype)
+
+        self._predict(x, t, record)
+        return recorded[0].double().numpy()
+
+    def _predict(self, x: Tensor, t: Tensor, evaluator: Callable[[Tensor], Tensor]) -> Tensor:
+        with self.gate.evaluated_by(evaluator):
+            prediction: Tensor = self.model(x, t)
+        return prediction
+
+    def _noise(self, step: int) -> Tensor:
+        return image_noise(self._source, self.seeds, self._shape, step)
+
+
+def circuit_weights(gate: QuantumGate) -> NDArray[np.float64]:
+    """Trained weights of a gate's circuit, in the order of `spec.weights`."""
+    (weights,) = gate.layer.state_dict().values()
+    return np.asarray(weights.detach().cpu().double().numpy(), dtype=np.float64)

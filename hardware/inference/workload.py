@@ -1,0 +1,241 @@
+"""What plan, submit, fetch and infer share: the checkpoint, its circuit on the device, the plan, and their files."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.providers import BackendV2
+from torch import Tensor
+
+from hardware.comparison.figures import draw_layout
+from hardware.errors import HardwareError
+from hardware.inference.reverse_process import ReverseProcess, circuit_weights
+from hardware.inference.sensitivity import measure_sensitivity
+from hardware.placement.isa_cache import cached_transpile
+from hardware.placement.packing import pack, patch_lines
+from hardware.placement.transpilation import Program, Transpiled
+from hardware.planning.bill import Plan, check_budget, make_plan, plan_key
+from hardware.service.backends import is_local, open_backend, seconds_left
+from hardware.service.execution_mode import has_sessions, resolve_mode
+from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from qhybrid.config import HardwareConfig
+from qhybrid.data.images import to_uint8
+from qhybrid.files import atomic_path, read_json, write_json
+from qhybrid.quantum.devices.calibration import read_calibration, save_calibration
+from qhybrid.rundir import RunDirectory, changed_keys
+
+SENSITIVITY_IMAGES = 4
+CALIBRATION_FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A planned run.
+
+    Attributes:
+        run: Its directory.
+        checkpoint: The trained model.
+        process: Reverse diffusion of the plan's images.
+        transpiled: The circuit on the device.
+        device: Program for the whole device; what the plan prices.
+        executed: Program that runs: the same, or on the simulated part of the device.
+        plan: The bill.
+    """
+
+    run: RunDirectory
+    checkpoint: Checkpoint
+    process: ReverseProcess
+    transpiled: Transpiled
+    device: Program
+    executed: Program
+    plan: Plan
+
+    @property
+    def local(self) -> bool:
+        """Whether jobs are simulated here."""
+        return is_local(self.device.backend)
+
+    @property
+    def state_file(self) -> Path:
+        """Where the reverse process stores its state."""
+        return self.run.hardware / "state.npz"
+
+    @property
+    def images_file(self) -> Path:
+        """`images` and `exact` as uint8 `(N, H, W)` or `(N, H, W, 3)`, `seeds` `(N,)`."""
+        return self.run.hardware / "images.npz"
+
+    @property
+    def crop_note(self) -> str | None:
+        """Says which part of a device is simulated, if it is a part."""
+        whole, used = self.device.backend.num_qubits, self.transpiled.used_qubits()
+        if not self.local or self.device.backend.coupling_map is None or len(used) == whole:
+            return None
+        apart = f", as {self.plan.pack} circuits one by one" if self.plan.pack > 1 else ""
+        return (
+            f"simulating qubits {', '.join(map(str, used))} of the {whole} of "
+            f"{self.plan.backend}, with their errors and couplings{apart}"
+        )
+
+    def save_images(self, images: Tensor) -> None:
+        """Write images.npz: the device's images and, from the same seeds, those of exact simulation."""
+        exact = self.process.simulate().images
+        with atomic_path(self.images_file) as temporary:
+            np.savez(
+                temporary,
+                images=to_uint8(images),
+                exact=to_uint8(images.new_tensor(exact)),
+                seeds=np.array(self.process.seeds, dtype=np.int64),
+            )
+
+
+def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
+    """Transpile and price; writes nothing.
+
+    Raises:
+        HardwareError: Unknown backend, no circuit, circuit that does not fit, plan over the budget.
+    """
+    backend = open_backend(config.backend, fractional_gates=config.fractional_gates)
+    checkpoint = load_checkpoint(run.path)
+    process = _process(checkpoint, config)
+    transpiled = pack(
+        cached_transpile(process.gate.spec, backend),
+        process.gate.spec,
+        backend,
+        images=config.images,
+        copies=config.pack,
+        floor=config.pack_floor,
+        spacing=config.pack_spacing,
+    )
+    device, executed = _programs(transpiled, process, backend)
+    sessions = has_sessions(backend)
+    may_be_session = config.mode == "session" or (config.mode == "auto" and sessions)
+    plan = make_plan(
+        device,
+        config,
+        sensitivity=lambda: measure_sensitivity(_process(checkpoint, config, most=SENSITIVITY_IMAGES)),
+        identity=_identity(checkpoint, transpiled),
+        unet_seconds=_unet_seconds(process) if may_be_session else 0.0,
+        sessions=sessions,
+        patches=patch_lines(transpiled, backend),
+        calibrated=transpiled.report["calibrated"],
+        remaining_seconds=seconds_left(backend),
+    )
+    return Workload(run, checkpoint, process, transpiled, device, executed, plan)
+
+
+def load_workload(run: RunDirectory, config: HardwareConfig | None = None, *, offline: bool = False) -> Workload | None:
+    """The planned run that `hardware/` holds, with its circuit as it was transpiled; `None` if nothing was planned.
+
+    Args:
+        run: Run directory.
+        config: Options that it must have been planned with; mode and budget may change. By default the stored ones.
+        offline: The stored calibration takes the place of the backend: nothing can be sent, no account is needed.
+
+    Raises:
+        HardwareError: Planned with other options, for another circuit or another model.
+    """
+    if not (run.hardware / "plan.json").exists():
+        return None
+    plan = Plan.from_dict(read_json(run.hardware / "plan.json"))
+    stored = HardwareConfig.model_validate(plan.config)
+    if config is not None:
+        plan = _with_options(plan, stored, config)
+    saved = run.hardware / CALIBRATION_FILE
+    if offline and saved.exists():
+        backend: BackendV2 = read_calibration(saved)
+    else:
+        backend = open_backend(plan.backend, fractional_gates=stored.fractional_gates)
+    checkpoint = load_checkpoint(run.path)
+    process = _process(checkpoint, stored)
+    transpiled = Transpiled.load(run.hardware)
+    device, executed = _programs(transpiled, process, backend)
+    if plan_key(_identity(checkpoint, transpiled), stored, plan.qpu_steps) != plan.key:
+        raise HardwareError(
+            f"`{run.hardware}` holds a plan for another model than the last checkpoint: start again without --resume"
+        )
+    return Workload(run, checkpoint, process, transpiled, device, executed, plan)
+
+
+def open_run(run: RunDirectory | str | Path) -> RunDirectory:
+    """A run directory by its path, or as it is.
+
+    Raises:
+        RunDirectoryError: Not a run directory.
+    """
+    if isinstance(run, RunDirectory):
+        RunDirectory.open(run.path)
+        return run
+    return RunDirectory.open(run)
+
+
+def planned_workload(run: RunDirectory, *, offline: bool = False) -> Workload:
+    """`load_workload` of a run for which something was planned.
+
+    Raises:
+        HardwareError: Nothing was.
+    """
+    workload = load_workload(run, offline=offline)
+    if workload is None:
+        raise HardwareError(f"`{run.path}` has no hardware plan: run `qhybrid hardware plan` or `infer` first")
+    return workload
+
+
+def save_plan(workload: Workload) -> None:
+    """Write plan.json, isa.qpy, transpiled.json, layout.png and, of a device, calibration.json."""
+    folder = workload.run.hardware
+    backend = workload.device.backend
+    if backend.coupling_map is not None:
+        save_calibration(backend, folder / CALIBRATION_FILE, workload.plan.calibrated)
+    workload.transpiled.save(folder)
+    draw_layout(workload.device.backend, workload.transpiled.layouts, folder / "layout.png")
+    # Last, since it is what tells that a run was planned.
+    write_json(folder / "plan.json", workload.plan.to_dict())
+
+
+def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) -> Plan:
+    free = {"mode", "budget_seconds"}
+    changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))
+    if changed:
+        raise HardwareError(
+            f"the run was planned with other options ({', '.join(changed)}): give the same, "
+            "or start again without --resume"
+        )
+    # `auto` has been resolved when the run was planned.
+    mode = plan.mode if config.mode == "auto" else resolve_mode(config.mode, plan.jobs_per_step)
+    changed_plan = replace(plan, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
+    check_budget(changed_plan)
+    return changed_plan
+
+
+def _process(checkpoint: Checkpoint, config: HardwareConfig, most: int | None = None) -> ReverseProcess:
+    images = config.images if most is None else min(most, config.images)
+    return ReverseProcess(checkpoint, config.steps, range(config.seed, config.seed + images))
+
+
+def _programs(transpiled: Transpiled, process: ReverseProcess, backend: Any) -> tuple[Program, Program]:
+    spec, weights = process.gate.spec, circuit_weights(process.gate)
+    device = transpiled.program(spec, weights, backend)
+    return device, transpiled.local_program(spec, weights, backend) if is_local(backend) else device
+
+
+def _identity(checkpoint: Checkpoint, transpiled: Transpiled) -> str:
+    """Content hash of the weights, the circuit and its place on the device."""
+    digest = hashlib.sha256(f"{transpiled.spec_hash} {transpiled.layouts} {checkpoint.image_shape}".encode())
+    for name, tensor in sorted(checkpoint.model.state_dict().items()):
+        values: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+        digest.update(name.encode() + values.tobytes())
+    return digest.hexdigest()
+
+
+def _unet_seconds(process: ReverseProcess) -> float:
+    """Time of one denoising step at home."""
+    begin = time.perf_counter()
+    process.simulate()
+    return (time.perf_counter() - begin) / process.steps

@@ -1,0 +1,1 @@
+"""Jobs from work to checked, stored results: logged, sent, found again, paid for once."""

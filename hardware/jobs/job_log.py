@@ -1,0 +1,236 @@
+"""Each job's line in `jobs.jsonl`, the tags by which the service finds it, and its stored result.
+
+A job is named by its content: step, ISA circuit with its weights, observables, angles, level, shots and backend.
+So a job that was sent is found again, by its line or, if the last write was lost, by its tags at the service, and never
+sent twice; a result that was stored is used again. Lines are only ever added:
+
+    {"event": "submitted", "job": id, "content": hash, "plan": key, "step": 3, "part": 0, "tags": [...], ...}
+    {"event": "done" | "failed", "job": id, "content": hash, "charged": seconds, ...}
+    {"event": "refused", "job": id, "content": hash, "reason": ...}     its result was wrong; it is fetched once more
+    {"event": "twin", "job": id, "content": hash, ...}      the client sent it twice; this one was cancelled
+    {"event": "reused", "content": hash, ...}               a stored result took the place of a job
+    {"event": "opened" | "closed", "session": id, ...}      a batch or session
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.arrays import read_arrays
+from hardware.errors import HardwareError
+from hardware.placement.transpilation import Program
+from hardware.primitives.client_results import write_primitive_results
+from hardware.primitives.execution import Expectations
+from qhybrid.files import atomic_path, read_jsonl
+from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.rundir import RunDirectory
+
+PRODUCT_TAG = "qhybrid"
+TAG_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job is to do.
+
+    Attributes:
+        step: Denoising step, or number of the job where each is a step of its own.
+        part: Number of the job within its step.
+        angles: `(B, n_in)`, radians.
+        content: SHA-256 (hex) of everything that decides the result but for chance.
+        seed: Of the local simulation.
+        seconds: Estimated device time.
+    """
+
+    step: int
+    part: int
+    angles: NDArray[np.float64]
+    content: str
+    seed: int
+    seconds: float = 0.0
+
+
+def make_work(
+    program: Program,
+    step: int,
+    part: int,
+    angles: NDArray[np.float64],
+    settings: dict[str, Any],
+    seconds: float = 0.0,
+) -> Work:
+    """Name a job by its content.
+
+    Args:
+        program: On the whole device.
+        step: Denoising step.
+        part: Number of the job within its step.
+        angles: `(B, n_in)`.
+        settings: JSON-able: backend, level, shots and, for a local simulation, its seed.
+        seconds: Estimated device time; not part of the name.
+    """
+    values = np.ascontiguousarray(angles, dtype=np.float64)
+    content = {
+        "step": step,
+        "part": part,
+        "circuit": circuit_fingerprint(program.circuit),
+        "observables": [[(label, str(value)) for label, value in item.to_list()] for item in program.observables],
+        "inputs": program.inputs,
+        "angles": hashlib.sha256(values.tobytes()).hexdigest(),
+        **settings,
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Work(step, part, values, digest, seed=int(digest[:7], 16), seconds=seconds)
+
+
+def run_id(run: RunDirectory) -> str:
+    """Twelve hex digits that name a run wherever its directory is copied to."""
+    content = b"".join(path.read_bytes() for path in (run.config_file, run.meta_file) if path.exists())
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def job_tags(owner: str, work: Work) -> list[str]:
+    """Tags of a job at the service: product, run (its `run_id`) or whatever else owns the job, step, content."""
+    return [PRODUCT_TAG, f"run:{owner}", f"step:{work.step}", f"content:{work.content[:TAG_LENGTH]}"]
+
+
+class JobLog:
+    """`jobs.jsonl`: appended, flushed to disk, never rewritten."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Add a line and force it to the disk, so that it outlives a crash of the next moment."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        row = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **fields}
+        with self.path.open("ab+") as file:
+            self._drop_partial_line(file)
+            file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All complete lines."""
+        return read_jsonl(self.path)
+
+    def open_job(self, content: str) -> str | None:
+        """Id of the job with this content that was sent and neither done nor failed since."""
+        latest = None
+        for row in self.rows():
+            if row.get("content") == content and row["event"] in ("submitted", "done", "failed"):
+                latest = row["job"] if row["event"] == "submitted" else None
+        return latest
+
+    def given_up(self, content: str) -> set[str]:
+        """Ids of the jobs with this content that came to nothing or were cancelled as twins."""
+        return {
+            row["job"] for row in self.rows() if row.get("content") == content and row["event"] in ("failed", "twin")
+        }
+
+    def was_refused(self, job_id: str) -> bool:
+        """Whether a job's result has been found wrong before."""
+        return any(row["event"] == "refused" and row["job"] == job_id for row in self.rows())
+
+    def calibration(self, plan: str) -> str | None:
+        """Calibration of the device when the last job of a plan was sent."""
+        known = [row.get("calibrated") for row in self.rows() if row["event"] == "submitted" and row["plan"] == plan]
+        return known[-1] if known else None
+
+    def seconds(self, plan: str) -> dict[str, float]:
+        """Device time of each job of a plan, those that failed included: as charged, else as planned."""
+        found: dict[str, float] = {}
+        for row in self.rows():
+            if row.get("plan") != plan or "job" not in row:
+                continue
+            if row["event"] == "submitted":
+                found[row["job"]] = row["seconds"]
+            elif row.get("charged") is not None:
+                found[row["job"]] = row["charged"]
+        return found
+
+    def seconds_spent(self, plan: str, *, local: bool) -> float:
+        """Device time of a plan's jobs so far, those that failed included."""
+        if not local:
+            return sum(self.seconds(plan).values())
+        # A local job that ended with its process is simulated again, and would have cost nothing but the one.
+        rows = [row for row in self.rows() if row["event"] == "submitted" and row["plan"] == plan]
+        return float(sum({row["content"]: row["seconds"] for row in rows}.values()))
+
+    def results(self, plan: str) -> list[dict[str, Any]]:
+        """The last `done` or `reused` line of each step and part of a plan, in their order."""
+        found = {
+            (row["step"], row["part"]): row
+            for row in self.rows()
+            if row["event"] in ("done", "reused") and row.get("plan") == plan
+        }
+        return [found[key] for key in sorted(found)]
+
+    @staticmethod
+    def _drop_partial_line(file: Any) -> None:
+        # A crash while writing leaves half a line; a line glued to it would be lost with it.
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(0)
+            content = file.read()
+            if not content.endswith(b"\n"):
+                file.truncate(content.rfind(b"\n") + 1)
+
+
+class ResultStore:
+    """Results of jobs, named by step and content: npz files, and beside each what the client gave (`records`)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, work: Work) -> Path:
+        """File of a job's result."""
+        return self.folder / f"step-{work.step:03d}-{work.part}-{work.content[:TAG_LENGTH]}.npz"
+
+    def save(self, work: Work, result: Expectations, provenance: dict[str, Any]) -> Path:
+        """Write angles, values, standard errors and where they come from."""
+        path = self.path(work)
+        if result.primitives:
+            # First, since a result counts as stored when its npz file is there.
+            write_primitive_results(path.with_suffix(".json"), result.primitives)
+        with atomic_path(path) as temporary:
+            np.savez(
+                temporary,
+                angles=work.angles,
+                values=result.values,
+                errors=result.errors,
+                content=np.array(work.content),
+                provenance=np.array(json.dumps(provenance)),
+            )
+        return path
+
+    def load(self, work: Work) -> Expectations | None:
+        """A stored result, or `None`.
+
+        Raises:
+            HardwareError: The file is damaged or belongs to other angles.
+        """
+        path = self.path(work)
+        if not path.exists():
+            return None
+        stored = read_result(path)
+        if str(stored["content"]) != work.content or not np.array_equal(stored["angles"], work.angles):
+            raise HardwareError(f"`{path}` holds the result of another job: remove it")
+        return Expectations(stored["values"], stored["errors"])
+
+
+def read_result(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of a result file: `angles` (B, n_in), `values` and `errors` (B, n_out), `content`, `provenance` (JSON).
+
+    Raises:
+        HardwareError: Not such a file.
+    """
+    return read_arrays(path, ("angles", "values", "errors", "content", "provenance"))

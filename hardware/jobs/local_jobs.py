@@ -1,0 +1,74 @@
+"""Jobs that are simulated here: the same face as `dispatch.ServiceJobs`, and nothing that could go wrong on a way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qiskit.providers import BackendV2
+
+from hardware.service.backends import calibration_date
+from hardware.service.execution_mode import ExecutionMode
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A job at the service.
+
+    Attributes:
+        job: It.
+        twins: Ids of jobs with the same tags that were cancelled.
+    """
+
+    job: Any
+    twins: tuple[str, ...] = ()
+
+
+class LocalJobs:
+    """Jobs that are simulated in this process and end with it.
+
+    Args:
+        device: What is simulated, whole.
+        mode: What runs them, the simulated part.
+    """
+
+    def __init__(self, device: BackendV2, mode: ExecutionMode) -> None:
+        self._mode = mode
+        self.backend = device
+
+    def send(self, start: Callable[[Any], Any], tags: Sequence[str], given_up: Collection[str]) -> Sent:
+        """Simulate a job; see `ServiceJobs.send`."""
+        return Sent(start(self._mode.current()))
+
+    def find(self, tags: Sequence[str], given_up: Collection[str]) -> Sent | None:
+        """None: nothing outlives the process."""
+        return None
+
+    def retrieve(self, job_id: str) -> Any | None:
+        """None: nothing outlives the process."""
+        return None
+
+    def wait(self, job: Any, seconds: float | None) -> tuple[Any, str]:
+        """The job and its state; its result waits by itself."""
+        return job, "DONE"
+
+    def ended_with_mode(self, job: Any) -> bool:
+        """No."""
+        return False
+
+    def reason(self, job: Any, state: str) -> str:
+        """Nothing ends a simulation."""
+        return state.lower()
+
+    def charged(self, job: Any) -> float | None:
+        """Unknown: nothing is charged for a simulation."""
+        return None
+
+    def seconds_left(self) -> float | None:
+        """No limit."""
+        return None
+
+    def calibration(self, *, refresh: bool = False) -> str | None:
+        """That of the copy."""
+        return calibration_date(self.backend)

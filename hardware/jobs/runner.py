@@ -1,0 +1,254 @@
+"""Jobs from work to checked, stored results: found again, sent, waited for, fetched, paid for once.
+
+A result is taken from the store, else from the job that was sent before (found by its line or its tags), else a job is
+sent and its line written before it is waited for. What a result is, and how it is taken from a job, is the caller's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Generic
+
+from qiskit.providers import BackendV2
+
+from hardware.errors import BudgetError, JobError, JobPendingError, ResultError
+from hardware.jobs.job_log import JobLog, Work, job_tags
+from hardware.jobs.local_jobs import LocalJobs, Sent
+from hardware.jobs.service_jobs import ServiceJobs
+from hardware.jobs.tasks import Allowance, Bill, NotSentError, ResultT, Store, Task
+from hardware.placement.program import check_isa
+from hardware.primitives.execution import submit
+from hardware.primitives.options import addressed
+from hardware.service.backends import is_local
+from hardware.service.execution_mode import Echo, ExecutionMode
+
+DOWNLOADS = 3
+DOWNLOAD_PAUSE = 0.5
+
+
+class JobRunner(Generic[ResultT]):
+    """Sends jobs and gives their results.
+
+    Use as a context manager: a batch or session is opened with the first job and closed with the block.
+
+    Args:
+        task: What the jobs are.
+        bill: Name, mode and budget.
+        log: Where lines go.
+        store: Where results go.
+        reopen: Opens the device anew, with a new token.
+        allowance: What may be done.
+        echo: Called with a line about what went wrong and was mended.
+    """
+
+    def __init__(
+        self,
+        task: Task[ResultT],
+        bill: Bill,
+        log: JobLog,
+        store: Store[ResultT],
+        reopen: Callable[[], BackendV2],
+        allowance: Allowance,
+        echo: Echo,
+    ) -> None:
+        self._task = task
+        self._bill = bill
+        self._log = log
+        self._store = store
+        self._allowance = allowance
+        self._echo = echo
+        device = task.device.backend
+        self._local = is_local(device)
+        # Where it runs: locally that is the simulated part of the device, not the whole.
+        self._mode = ExecutionMode(task.executed.backend, bill.mode, log, self._budget_left(), echo)
+        self._jobs: LocalJobs | ServiceJobs = (
+            LocalJobs(device, self._mode) if self._local else ServiceJobs(reopen, device, self._mode, echo)
+        )
+
+    def __enter__(self) -> JobRunner[ResultT]:
+        if not self._local and self._allowance.new_steps != 0:
+            self._mode.close_left_open()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._mode.close()
+
+    def results(self, works: Sequence[Work]) -> list[ResultT]:
+        """Results of the jobs of one step; all that are missing are sent before the first is waited for.
+
+        Raises:
+            JobPendingError: A job is not done and may not be waited for any longer.
+            NotSentError: A job would have to be sent and may not be.
+            JobError: A job failed or its result is wrong.
+            BudgetError: The jobs would exceed what is left of the budget or of the account's quota.
+            HardwareError: The device no longer executes the circuit.
+        """
+        found = [self._stored(work) for work in works]
+        missing = [work for work, result in zip(works, found, strict=True) if result is None]
+        jobs = {work.part: self._sent_before(work) for work in missing}
+        unsent = [work for work in missing if jobs[work.part] is None]
+        if unsent:
+            self._require_leave(unsent)
+            jobs |= {work.part: self._send(work) for work in unsent}
+        return [
+            result if result is not None else self._collect(work, jobs[work.part])
+            for work, result in zip(works, found, strict=True)
+        ]
+
+    def _stored(self, work: Work) -> ResultT | None:
+        result = self._store.load(work)
+        counted = (row["content"] for row in self._log.results(self._bill.key))
+        if result is not None and work.content not in counted:
+            self._log.append("reused", content=work.content, **self._place(work))
+        return result
+
+    def _sent_before(self, work: Work) -> Any | None:
+        job_id = self._log.open_job(work.content)
+        if job_id is not None:
+            return self._jobs.retrieve(job_id)
+        found = self._jobs.find(self._tags(work), self._log.given_up(work.content))
+        return None if found is None else self._record_sent(work, found)
+
+    def _require_leave(self, unsent: list[Work]) -> None:
+        allowance = self._allowance
+        if allowance.new_steps is not None:
+            if allowance.new_steps < 1:
+                raise NotSentError(f"{self._task.title(unsent[0])} waits for its jobs to be sent")
+            allowance.new_steps -= 1
+        self._require_seconds(unsent)
+        if not self._local:
+            self._require_device()
+
+    def _require_seconds(self, works: list[Work]) -> None:
+        wanted = sum(work.seconds for work in works)
+        title = self._task.title(works[0])
+        left = self._budget_left()
+        if left is not None and wanted > left + 1e-6:
+            raise BudgetError(
+                f"budget_seconds {self._bill.budget_seconds:g}: {left:.1f} s are left and {title} takes "
+                f"{wanted:.1f} s; raise it and go on with --resume"
+            )
+        quota = self._jobs.seconds_left()
+        # The service takes such a job, and leaves it in the queue until the next period.
+        if quota is not None and wanted > quota:
+            raise BudgetError(
+                f"the account has {quota:.0f} s left on `{self._bill.backend}` and {title} takes {wanted:.1f} s: "
+                "nothing was sent; go on with --resume when there is more"
+            )
+
+    def _require_device(self) -> None:
+        """The device as it is now still executes the circuit; tell if it is another than was planned for."""
+        known = self._log.calibration(self._bill.key) or self._bill.calibrated
+        now = self._jobs.calibration(refresh=True)
+        if known is None or now == known:
+            return
+        check_isa(self._task.device.circuit, self._jobs.backend)
+        self._echo(
+            f"`{self._bill.backend}` was calibrated anew ({now}, before {known}): the circuit stays where it is; "
+            "start again without --resume to place it anew"
+        )
+
+    def _send(self, work: Work) -> Any:
+        sent = self._jobs.send(
+            lambda mode: submit(self._task.executed, work.angles, self._options(work), mode),
+            self._tags(work),
+            self._log.given_up(work.content),
+        )
+        return self._record_sent(work, sent)
+
+    def _options(self, work: Work) -> Any:
+        seed = work.seed if self._local else None
+        return addressed(self._task.options(work), seed, self._tags(work), self._budget_left())
+
+    def _collect(self, work: Work, job: Any) -> ResultT:
+        allowance = self._allowance
+        title = self._task.title(work)
+        try:
+            job, state = self._jobs.wait(job, allowance.wait_seconds if allowance.wait else 0.0)
+        except JobPendingError as error:
+            raise JobPendingError(f"{title}: {error}") from None
+        if state == "CANCELLED" and self._jobs.ended_with_mode(job):
+            self._fail(work, job, "its batch or session was closed by the service")
+            return self._anew(work)
+        if state != "DONE":
+            reason = self._jobs.reason(job, state)
+            self._fail(work, job, reason)
+            raise JobError(
+                f"job {job.job_id()} of {title} {reason}; what was finished before is kept, --resume sends it anew"
+            )
+        try:
+            result = self._download(work, job)
+        except ResultError as error:
+            return self._without_result(work, job, error)
+        provenance = {"job": job.job_id(), **self._task.settings, **self._place(work)}
+        self._store.save(work, result, provenance)
+        charged = self._jobs.charged(job)
+        self._log.append("done", job=job.job_id(), content=work.content, charged=charged, **self._place(work))
+        return result
+
+    def _anew(self, work: Work) -> ResultT:
+        self._require_seconds([work])
+        return self._collect(work, self._send(work))
+
+    def _download(self, work: Work, job: Any) -> ResultT:
+        """The checked result of a job that is done, and paid for: one that is wrong is fetched several times."""
+        for _ in range(0 if self._local else DOWNLOADS - 1):
+            try:
+                return self._task.collect(job, work)
+            except ResultError:
+                time.sleep(DOWNLOAD_PAUSE)
+                # The token may have expired since the job was looked at: asking for the job anew renews it.
+                job = self._jobs.retrieve(job.job_id())
+        return self._task.collect(job, work)
+
+    def _without_result(self, work: Work, job: Any, error: ResultError) -> ResultT:
+        """A job whose result stays wrong: stop, and if it was wrong in an earlier process already, send it anew."""
+        if self._local:
+            self._fail(work, job, str(error))
+            raise error
+        if self._log.was_refused(job.job_id()):
+            self._fail(work, job, str(error))
+            self._echo(f"{error}, as before: the job is given up and sent anew")
+            return self._anew(work)
+        self._log.append("refused", job=job.job_id(), content=work.content, reason=str(error), **self._place(work))
+        raise ResultError(f"{error}; --resume fetches it once more, and sends the job anew if it is still wrong")
+
+    def _fail(self, work: Work, job: Any, reason: str) -> None:
+        self._log.append(
+            "failed",
+            job=job.job_id(),
+            content=work.content,
+            reason=reason,
+            charged=self._jobs.charged(job),
+            **self._place(work),
+        )
+
+    def _record_sent(self, work: Work, sent: Sent) -> Any:
+        for twin in sent.twins:
+            self._log.append("twin", job=twin, content=work.content, charged=0.0, **self._place(work))
+        self._log.append(
+            "submitted",
+            job=sent.job.job_id(),
+            content=work.content,
+            tags=self._tags(work),
+            backend=self._bill.backend,
+            mode=self._bill.mode,
+            local=self._local,
+            samples=len(work.angles),
+            seconds=work.seconds,
+            calibrated=self._jobs.calibration(),
+            **self._place(work),
+        )
+        return sent.job
+
+    def _tags(self, work: Work) -> list[str]:
+        return job_tags(self._bill.owner, work)
+
+    def _place(self, work: Work) -> dict[str, Any]:
+        file = self._store.path(work).name
+        return {"plan": self._bill.key, "step": work.step, "part": work.part, "file": file}
+
+    def _budget_left(self) -> float | None:
+        budget = self._bill.budget_seconds
+        return None if budget is None else budget - self._log.seconds_spent(self._bill.key, local=self._local)

@@ -1,0 +1,242 @@
+"""Jobs and the service: sent once, found again, waited for, through all that goes wrong on the way.
+
+- A request that fails may have been carried out. The service is searched by the job's tags before it is sent again.
+- The client repeats a request on some errors by itself, and so may make two jobs: after each submission the tags are
+  looked up, the older job is kept and the other cancelled.
+- An expired token stays expired for the client's object, so the backend is opened anew.
+- A batch or session that the service has closed is opened anew.
+- Requests that are answered with an error are repeated for `OUTAGE_SECONDS`, a job is looked at less and less often.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from qiskit.providers import BackendV2
+
+from hardware.errors import HardwareError, JobError, JobPendingError
+from hardware.interruption import undisturbed
+from hardware.jobs.local_jobs import Sent
+from hardware.service.backends import calibration_date, seconds_left
+from hardware.service.client_faults import client_errors, judge, one_line
+from hardware.service.execution_mode import Echo, ExecutionMode
+
+ATTEMPTS = 5
+OUTAGE_SECONDS = 600.0
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+_GROWTH = 1.5
+_FINAL = ("DONE", "ERROR", "CANCELLED")
+
+T = TypeVar("T")
+
+
+class ServiceJobs:
+    """Jobs of an account on a device.
+
+    Args:
+        reopen: Opens the device anew, with a new token.
+        backend: The device.
+        mode: Where jobs are sent to.
+        echo: Called with a line about what went wrong and was mended.
+    """
+
+    def __init__(self, reopen: Callable[[], BackendV2], backend: BackendV2, mode: ExecutionMode, echo: Echo) -> None:
+        self._open = reopen
+        self._name = str(backend.name)
+        self._mode = mode
+        self._echo = echo
+        self.backend = backend
+
+    def send(self, start: Callable[[Any], Any], tags: Sequence[str], given_up: Collection[str]) -> Sent:
+        """Send a job once.
+
+        Args:
+            start: Sends it to the device, batch or session that it is given.
+            tags: Of the job; no other has them all.
+            given_up: Ids of jobs with these tags that came to nothing.
+
+        Raises:
+            JobError: The service refuses it, or cannot be reached.
+            HardwareError: The account has no sessions.
+        """
+        reopened = False
+        for attempt in range(ATTEMPTS):
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    job = start(self._mode.current())
+                for warning in {one_line(str(item.message)) for item in caught if item.category is UserWarning}:
+                    self._echo(f"the client warns: {warning}")
+                return self._settle(job, tags, given_up)
+            except client_errors() as error:
+                fault = judge(error)
+            if fault.kind == "session closed":
+                self._mode.forget()
+                continue
+            if fault.kind == "refused" or (fault.kind == "unauthorized" and reopened):
+                raise JobError(f"`{self._name}` does not accept the job: {fault.message}; nothing was sent")
+            if fault.kind == "unauthorized":
+                self._reopen()
+                reopened = True
+                continue
+            pause = FIRST_PAUSE * 5**attempt if fault.pause is None else fault.pause
+            self._echo(f"sending a job failed ({fault.message}): looking whether it exists, then again")
+            for seconds in (0.0, pause):
+                # The request may still be on its way when its connection breaks.
+                time.sleep(seconds)
+                found = self.find(tags, given_up)
+                if found is not None:
+                    return found
+        raise JobError(
+            f"`{self._name}`: no job could be sent in {ATTEMPTS} attempts ({fault.message}), and none exists; "
+            "go on later with --resume"
+        )
+
+    def find(self, tags: Sequence[str], given_up: Collection[str]) -> Sent | None:
+        """The oldest job of the account on this device that carries all the tags and is not given up or lost.
+
+        Younger ones that have not ended are cancelled.
+        """
+        found = [job for job in self.tagged(tags) if job.job_id() not in given_up]
+        if len(found) > 1 or (found and given_up):
+            # Only where there is a choice: the state of each job is a request.
+            found = [job for job in found if self.status(job) not in ("ERROR", "CANCELLED")]
+        if not found:
+            return None
+        return Sent(found[0], tuple(job.job_id() for job in found[1:] if self._cancel(job)))
+
+    def tagged(self, tags: Sequence[str]) -> list[Any]:
+        """All jobs of the account on this device that carry all the tags, oldest first."""
+        return self._patiently(lambda: self._with_tags(tags), "searching for jobs")
+
+    def retrieve(self, job_id: str) -> Any:
+        """A job by its id.
+
+        Raises:
+            JobError: There is none.
+        """
+        return self._patiently(lambda: self.backend.service.job(job_id), f"job {job_id}")
+
+    def status(self, job: Any) -> str:
+        """`QUEUED`, `RUNNING`, `DONE`, `ERROR` or `CANCELLED`."""
+        return str(self._patiently(job.status, f"job {job.job_id()}"))
+
+    def wait(self, job: Any, seconds: float | None) -> tuple[Any, str]:
+        """Wait until a job has ended.
+
+        Args:
+            job: Sent or found.
+            seconds: At most; 0 looks once, `None` waits for ever.
+
+        Returns:
+            The job (another object if the token expired meanwhile) and its state.
+
+        Raises:
+            JobPendingError: It has not ended by then.
+        """
+        begin, pause = time.monotonic(), FIRST_PAUSE
+        while True:
+            holder = [job]
+
+            def look(holder: list[Any] = holder) -> str:
+                if holder[0]._api_client is not self._client():
+                    holder[0] = self.backend.service.job(holder[0].job_id())
+                return str(holder[0].status())
+
+            state = self._patiently(look, f"job {job.job_id()}")
+            job = holder[0]
+            if state in _FINAL:
+                return job, state
+            left = None if seconds is None else seconds - (time.monotonic() - begin)
+            if left is not None and left <= 0:
+                waited = f" after {seconds:g} s" if seconds else ""
+                raise JobPendingError(f"job {job.job_id()} is {state.lower()}{waited}")
+            time.sleep(pause if left is None else min(pause, left))
+            pause = min(LONGEST_PAUSE, pause * _GROWTH)
+
+    def ended_with_mode(self, job: Any) -> bool:
+        """Whether a job was cancelled because the service has closed its batch or session."""
+        return bool(self._patiently(lambda: self._mode.was_closed(job.session_id), f"session of job {job.job_id()}"))
+
+    def charged(self, job: Any) -> float | None:
+        """Seconds that the account was charged for a job; `None` while the service does not say."""
+        try:
+            usage = job.metrics().get("usage", {})
+        except client_errors():
+            return None
+        if usage.get("status", "pending") == "pending" or usage.get("qpu_charge_time_seconds") is None:
+            return None
+        return float(usage["qpu_charge_time_seconds"])
+
+    def reason(self, job: Any, state: str) -> str:
+        """Why a job has not ended well, to follow its name in a sentence."""
+        if state == "CANCELLED":
+            return "was cancelled"
+        message = self._patiently(job.error_message, f"job {job.job_id()}")
+        return f"has failed ({one_line(job._reason or message or 'no reason given')})"
+
+    def seconds_left(self) -> float | None:
+        """Device time that the account has left for this device; `None` without a limit."""
+        return self._patiently(lambda: seconds_left(self.backend), "usage")
+
+    def calibration(self, *, refresh: bool = False) -> str | None:
+        """When the device was calibrated; with `refresh`, what it executes is read anew as well if that has changed."""
+        before = calibration_date(self.backend)
+        if refresh and before != self._patiently(lambda: calibration_date(self.backend, refresh=True), "properties"):
+            self._patiently(self.backend.refresh, "configuration")
+        return calibration_date(self.backend)
+
+    def _settle(self, job: Any, tags: Sequence[str], given_up: Collection[str]) -> Sent:
+        """Keep the oldest of the jobs that one submission has made; a search that finds none changes nothing."""
+        return self.find(tags, given_up) or Sent(job)
+
+    def _with_tags(self, tags: Sequence[str]) -> list[Any]:
+        found: list[Any] = self.backend.service.jobs(
+            limit=None,
+            backend_name=self.backend.name,
+            instance=self.backend._instance,
+            job_tags=list(tags),
+            descending=False,
+        )
+        return found
+
+    def _cancel(self, job: Any) -> bool:
+        try:
+            with undisturbed():
+                job.cancel()
+        except client_errors():
+            # It has ended meanwhile; whatever it cost cannot be taken back.
+            return False
+        self._echo(f"job {job.job_id()} is a twin of another with the same tags: cancelled")
+        return True
+
+    def _patiently(self, ask: Callable[[], T], what: str) -> T:
+        """Ask the service again while it does not answer, with a new token if need be."""
+        begin, pause, reopened = time.monotonic(), FIRST_PAUSE, False
+        while True:
+            try:
+                return ask()
+            except HardwareError:
+                raise
+            except client_errors() as error:
+                fault = judge(error)
+            late = time.monotonic() - begin > OUTAGE_SECONDS
+            if fault.kind == "unauthorized" and not reopened:
+                self._reopen()
+                reopened = True
+            elif fault.kind == "unclear" and not late:
+                time.sleep(pause if fault.pause is None else fault.pause)
+                pause = min(LONGEST_PAUSE, pause * _GROWTH)
+            else:
+                raise JobError(f"`{self._name}`, {what}: {fault.message}; go on later with --resume")
+
+    def _reopen(self) -> None:
+        self.backend = self._open()
+        self._mode.move(self.backend)
+
+    def _client(self) -> Any:
+        return self.backend.service._get_api_client(self.backend._instance)

@@ -1,0 +1,89 @@
+"""What `hardware.jobs.runner` is given: what its jobs are, under whose name they are sent, what it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from hardware.errors import JobError
+from hardware.jobs.job_log import Work
+from hardware.placement.program import Program
+from hardware.primitives.execution import Mode
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass
+class Allowance:
+    """What a runner may do.
+
+    Attributes:
+        new_steps: Steps for which it may still send jobs; `None` for any number.
+        wait: Whether it waits for jobs that are not done. Local jobs are always waited for: they end with the process.
+        wait_seconds: For one job at most; `None` for ever.
+    """
+
+    new_steps: int | None
+    wait: bool
+    wait_seconds: float | None = None
+
+
+class NotSentError(JobError):
+    """A step whose jobs have not been sent, and the allowance is used up."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Under whose name and for how much jobs are sent.
+
+    Attributes:
+        key: Names the plan in the lines of its jobs.
+        owner: Tag of all its jobs at the service.
+        backend: Its name, as asked for.
+        mode: `job`, `batch` or `session`.
+        budget_seconds: Limit of the device time, if any.
+        calibrated: Date of the calibration that was planned with.
+    """
+
+    key: str
+    owner: str
+    backend: str
+    mode: Mode
+    budget_seconds: float | None
+    calibrated: str | None
+
+
+class Store(Protocol[ResultT]):
+    """Where results are kept."""
+
+    def path(self, work: Work) -> Path:
+        """File of a job's result."""
+
+    def load(self, work: Work) -> ResultT | None:
+        """A stored result, or `None`."""
+
+    def save(self, work: Work, result: ResultT, provenance: dict[str, Any]) -> Path:
+        """Write a result and where it comes from."""
+
+
+@dataclass(frozen=True)
+class Task(Generic[ResultT]):
+    """What the jobs of a runner are.
+
+    Attributes:
+        device: Program on the whole device.
+        executed: Program that runs: the same, or the simulated part of the device.
+        options: Of the primitive, without seed, tags and limit.
+        collect: Takes the checked result of a job that is done.
+        title: Names a job's work in messages.
+        settings: What is stored beside a result.
+    """
+
+    device: Program
+    executed: Program
+    options: Callable[[Work], Any]
+    collect: Callable[[Any, Work], ResultT]
+    title: Callable[[Work], str]
+    settings: dict[str, Any]

@@ -1,0 +1,1 @@
+"""Quantum noise drawn from a device into a bank."""

@@ -1,0 +1,121 @@
+"""A bank that is planned or begun: its circuit, its bill, its folder."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qiskit.providers import BackendV2
+
+from hardware.errors import HardwareError
+from hardware.noise.circuits import NoiseCircuit
+from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
+from hardware.service.backends import is_local, open_backend
+from hardware.service.execution_mode import resolve_mode
+from qhybrid.config import NoiseBankConfig
+from qhybrid.files import read_json, write_json
+from qhybrid.quantum.devices.calibration import save_calibration
+from qhybrid.rundir import changed_keys
+
+
+@dataclass(frozen=True)
+class NoiseDraw:
+    """A planned bank.
+
+    Attributes:
+        path: The npz file to be written.
+        plan: The bill.
+        circuit: What is executed.
+        backend: Where.
+    """
+
+    path: Path
+    plan: NoisePlan
+    circuit: NoiseCircuit
+    backend: BackendV2
+
+    @property
+    def config(self) -> NoiseBankConfig:
+        """What was asked for."""
+        return NoiseBankConfig.model_validate(self.plan.config)
+
+    @property
+    def folder(self) -> Path:
+        """Where the draw keeps its state."""
+        return work_folder(self.path)
+
+    @property
+    def local_note(self) -> str | None:
+        """Says what is simulated in place of the device, if anything is."""
+        if not is_local(self.backend):
+            return None
+        groups = self.circuit.groups
+        what = "unconnected qubits" if len(groups[0]) == 1 else f"unconnected groups of {len(groups[0])} qubits"
+        errors = ", with the errors of their gates and of reading 0 and 1"
+        ideal = self.backend.coupling_map is None
+        return f"simulating {len(groups)} {what} of {self.plan.backend} one by one{'' if ideal else errors}"
+
+    def save(self) -> None:
+        """Write circuit.qpy, calibration.json and, last, plan.json."""
+        self.circuit.save(self.folder / "circuit.qpy")
+        if self.backend.coupling_map is not None:
+            save_calibration(self.backend, self.folder / "calibration.json", self.plan.calibrated)
+        write_json(self.folder / "plan.json", self.plan.to_dict())
+
+
+def work_folder(path: Path) -> Path:
+    """The folder beside a bank that its draw is kept in: `NAME.hardware` for `NAME.npz`."""
+    return path.with_suffix(".hardware")
+
+
+def plan_noise(path: str | Path, config: NoiseBankConfig, *, resume: bool = False) -> NoiseDraw:
+    """Plan a bank, or find the plan of an interrupted draw; nothing is sent and nothing written.
+
+    Args:
+        path: The npz file to be written.
+        config: Backend, source, normals, ...
+        resume: Go on with the draw that `path` was begun with; only mode and budget may differ.
+
+    Raises:
+        HardwareError: Unknown backend, no good qubits, a bank or a draw is there already, over the budget.
+    """
+    path = Path(path)
+    folder = work_folder(path)
+    _check_target(path, folder, resume)
+    backend = open_backend(config.backend)
+    if not (folder / "plan.json").exists():
+        # A simulation is repeated by its seed; a device's draw is like no other, and finds no other's jobs.
+        draw = f"seed {config.seed}" if is_local(backend) else secrets.token_hex(8)
+        plan, circuit = make_noise_plan(backend, config, draw)
+        return NoiseDraw(path, plan, circuit, backend)
+    plan = NoisePlan.from_dict(read_json(folder / "plan.json"))
+    free = {"mode", "budget_seconds"}
+    stored = NoiseBankConfig.model_validate(plan.config)
+    changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))
+    if changed:
+        raise HardwareError(
+            f"`{folder}` holds a draw with other options ({', '.join(changed)}): give the same, or choose another --out"
+        )
+    mode = plan.mode if config.mode == "auto" else resolve_mode(config.mode, plan.jobs)
+    plan = replace(plan, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
+    check_noise_budget(plan)
+    return NoiseDraw(path, plan, NoiseCircuit.load(folder / "circuit.qpy"), backend)
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a bank and its record are there."""
+    return path.exists() and path.with_suffix(".json").exists()
+
+
+def _check_target(path: Path, folder: Path, resume: bool) -> None:
+    if path.suffix != ".npz":
+        raise HardwareError(f"a bank is an npz file, found `{path}`: call it `{path.with_suffix('.npz')}`")
+    begun = (folder / "plan.json").exists()
+    if resume and begun:
+        return
+    for there in (path, path.with_suffix(".json")):
+        if there.exists():
+            raise HardwareError(f"`{there}` exists, and noise of a device is not made again: choose another --out")
+    if begun:
+        raise HardwareError(f"`{folder}` holds an unfinished draw: add --resume, or choose another --out")

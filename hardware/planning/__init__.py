@@ -1,0 +1,1 @@
+"""What a run will cost on a device, before anything is sent."""

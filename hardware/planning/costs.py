@@ -1,0 +1,114 @@
+"""What a denoising step costs on a device: jobs within the service's limits, executions, seconds.
+
+Seconds are 2 per job + (repetition delay + circuit length) x executions; in a session, which is billed by wall clock,
+the classical network's time between two jobs is added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hardware.errors import HardwareError
+from hardware.placement.program import Program, without_idle_qubits
+from hardware.primitives.execution import Prepared, prepared
+from hardware.primitives.options import LEVEL_MITIGATION, job_options
+from hardware.service.execution_mode import resolve_mode
+from qhybrid.config import HardwareConfig
+
+MAX_EXECUTIONS_PER_JOB = 10_000_000
+MAX_SECONDS_PER_JOB = 3 * 3600.0
+# 1,600 parameter sets in one request have timed out, and a request holds a few MB.
+MAX_PARAMETER_SETS_PER_JOB = 1000
+MAX_PARAMETER_BYTES_PER_JOB = 2_000_000
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One denoising step on the device.
+
+    Attributes:
+        jobs: Jobs that its images are split into.
+        executions: Circuit executions of all of them.
+        seconds: Device time.
+        parameter_bytes: Of the largest request.
+    """
+
+    jobs: int
+    executions: int
+    seconds: float
+    parameter_bytes: int
+
+
+def step_cost(program: Program, config: HardwareConfig) -> StepCost:
+    """Cost of one denoising step, its images split into jobs at the service's limits.
+
+    Raises:
+        HardwareError: A single image is over the limits.
+    """
+    options = job_options(config)
+    jobs = math.ceil(math.ceil(config.images / program.copies) / MAX_PARAMETER_SETS_PER_JOB)
+    while True:
+        largest = _prepare(program, math.ceil(config.images / jobs), options)
+        excess = max(
+            largest.executions / MAX_EXECUTIONS_PER_JOB,
+            largest.seconds / MAX_SECONDS_PER_JOB,
+            largest.parameter_bytes / MAX_PARAMETER_BYTES_PER_JOB,
+        )
+        if excess <= 1:
+            break
+        if jobs == config.images:
+            raise HardwareError(
+                f"one image takes {largest.executions:,} executions and {largest.seconds:.0f} s, a job at most "
+                f"{MAX_EXECUTIONS_PER_JOB:,} and {MAX_SECONDS_PER_JOB:.0f} s: take fewer shots"
+            )
+        jobs = min(config.images, max(jobs + 1, math.ceil(jobs * excess)))
+    sizes = part_sizes(config.images, jobs)
+    by_size = {size: largest if size == sizes[0] else _prepare(program, size, options) for size in set(sizes)}
+    return StepCost(
+        jobs=jobs,
+        executions=sum(by_size[size].executions for size in sizes),
+        seconds=sum(by_size[size].seconds for size in sizes),
+        parameter_bytes=largest.parameter_bytes,
+    )
+
+
+def costs_by_level(
+    program: Program, config: HardwareConfig, cost: StepCost, steps: int, unet_seconds: float = 0.0
+) -> Iterator[dict[str, Any]]:
+    """What the same denoising steps would take at each resilience level of the Estimator, and with the Sampler.
+
+    Twirling and decoupling are kept, mitigation is that of the level. What cannot run is left out: the Sampler where an
+    observable is not diagonal, a level at which one image is over the limits, extrapolation with fractional gates.
+    """
+    narrow = without_idle_qubits(program)
+    levels = (0, 1) if config.fractional_gates else (0, 1, 2)
+    variants: list[dict[str, Any]] = [{"primitive": "estimator", "level": level} for level in levels]
+    for variant in [*variants, {"primitive": "sampler", "level": 0}]:
+        changed = {**variant, **LEVEL_MITIGATION}
+        own = all(getattr(config, key) == value for key, value in changed.items())
+        try:
+            priced = cost if own else step_cost(narrow, config.model_copy(update=changed))
+        except HardwareError:
+            continue
+        waiting = unet_seconds if resolve_mode(config.mode, priced.jobs) == "session" else 0.0
+        yield {
+            **variant,
+            "jobs": priced.jobs * steps,
+            "executions": priced.executions * steps,
+            "seconds": (priced.seconds + waiting) * steps,
+            "parameter_bytes": priced.parameter_bytes,
+        }
+
+
+def part_sizes(images: int, jobs: int) -> list[int]:
+    """Images per job, as equal as possible, larger ones first."""
+    return [images // jobs + (index < images % jobs) for index in range(jobs)]
+
+
+def _prepare(program: Program, samples: int, options: Any) -> Prepared:
+    return prepared(program, np.zeros((samples, program.num_inputs)), options)

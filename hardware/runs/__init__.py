@@ -1,0 +1,1 @@
+"""What is done to a run directory on a device: plan, submit, fetch, infer, replay, variants."""

@@ -1,0 +1,220 @@
+"""A run directory's way to a device: plan, submit, fetch, infer.
+
+    plan    transpiles, prices, writes plan.json, isa.qpy, transpiled.json, layout.png; sends nothing
+    submit  sends the jobs of the next denoising step that uses the device, and ends
+    fetch   takes the results that are there, goes on with the U-Net at home up to the next such step; sends nothing
+    infer   all of it: sends, waits, goes on, until the images are done and compared
+
+All of them find the run's state in `hardware/` (plan.json, state.npz, jobs.jsonl, results/), so each can follow any
+other, in another process or on another machine. A denoising step is repeatable: its angles are stored before its jobs
+are sent, jobs are named by their content, results are stored before they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardware.comparison.expectation_values import compare
+from hardware.errors import HardwareError, JobPendingError
+from hardware.inference.evaluator import DeviceEvaluator
+from hardware.inference.reverse_process import ReverseState
+from hardware.inference.workload import Workload, load_workload, open_run, plan_workload, planned_workload, save_plan
+from hardware.interruption import interruptible
+from hardware.jobs.tasks import Allowance, NotSentError
+from hardware.planning.bill import Plan
+from hardware.runs.replay import REPLAY, replay
+from hardware.service.execution_mode import Echo, require_mode, silent
+from qhybrid.config import HardwareConfig
+from qhybrid.progress import progress
+from qhybrid.rundir import RunDirectory
+
+Show = Callable[[Plan], None]
+_STOPPED = "what was finished is kept and jobs that were sent go on; go on with --resume, or with `fetch`"
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far a run has come.
+
+    Attributes:
+        finished: Whether the images are done.
+        step: The next denoising step.
+        steps: All of them.
+        message: One line for people.
+    """
+
+    finished: bool
+    step: int
+    steps: int
+    message: str
+
+
+def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
+    """Say what a run on a device will take, and write it down; nothing is sent.
+
+    Args:
+        run: Run directory with a checkpoint that has a circuit.
+        config: Backend, images, steps, shots, ...
+
+    Raises:
+        HardwareError: Unknown backend, circuit that does not fit, plan over the budget, ...
+    """
+    workload = plan_workload(open_run(run), config)
+    save_plan(workload)
+    return workload.plan
+
+
+def submit(
+    run: RunDirectory | str | Path,
+    config: HardwareConfig,
+    *,
+    yes: bool = False,
+    echo: Echo = silent,
+    show: Show | None = None,
+) -> Advance:
+    """Send the jobs of the next denoising step that uses the device; nothing is waited for.
+
+    A local device computes them at once, since a local job ends with its process.
+
+    Args:
+        run: Run directory.
+        config: As for `plan`; a run begun with other options is refused.
+        yes: Needed to send to a real device.
+        echo: Called with lines about what went wrong and was mended.
+        show: Called with the plan of a run that begins, before anything is sent.
+
+    Raises:
+        HardwareError: As for `plan`; or `yes` is missing.
+    """
+    directory = open_run(run)
+    workload = load_workload(directory, config)
+    if workload is None:
+        workload = plan_workload(directory, config)
+        if show is not None:
+            show(workload.plan)
+    _require_yes(workload, yes)
+    save_plan(workload)
+    return _advance(workload, Allowance(new_steps=1, wait=False), echo)
+
+
+def fetch(run: RunDirectory | str | Path, *, echo: Echo = silent) -> Advance:
+    """Take the results that are there and go on up to the next step that needs the device; nothing is sent.
+
+    Raises:
+        HardwareError: Nothing was planned in this run directory; a job failed.
+    """
+    return _advance(planned_workload(open_run(run)), Allowance(new_steps=0, wait=False), echo)
+
+
+def infer(
+    run: RunDirectory | str | Path,
+    config: HardwareConfig,
+    *,
+    yes: bool = False,
+    resume: bool = False,
+    wait_seconds: float | None = None,
+    echo: Echo = silent,
+    show: Show | None = None,
+) -> dict[str, Any]:
+    """Plan, submit and fetch in one: images with the bottleneck on a device, and the comparison with exact simulation.
+
+    Args:
+        run: Run directory.
+        config: As for `plan`; `backend: replay` evaluates a finished run again, offline.
+        yes: Needed to send to a real device.
+        resume: Go on with an interrupted run, with the same images as without the interruption.
+        wait_seconds: For one job at most; by default for ever.
+        echo: Called with lines that tell what goes on.
+        show: Called with the plan before anything is sent, in place of a line about it.
+
+    Returns:
+        Content of comparison.json.
+
+    Raises:
+        HardwareError: As for `plan`; or a job failed, or has not ended in time.
+        Interrupted: SIGINT, SIGTERM or SIGHUP; what was open is closed, what was finished is kept.
+    """
+    directory = open_run(run)
+    if config.backend == REPLAY:
+        comparison = replay(directory, echo)
+        echo(comparison_line(comparison))
+        return comparison
+    workload = (load_workload(directory, config) if resume else None) or plan_workload(directory, config)
+    if show is None:
+        echo(f"hardware plan: {workload.plan.summary()}")
+    else:
+        show(workload.plan)
+    if workload.crop_note:
+        echo(workload.crop_note)
+    _require_yes(workload, yes)
+    save_plan(workload)
+    if not resume:
+        workload.state_file.unlink(missing_ok=True)
+    reached = _advance(workload, Allowance(new_steps=None, wait=True, wait_seconds=wait_seconds), echo)
+    if not reached.finished:
+        raise JobPendingError(f"{reached.message}: nothing is lost; go on with --resume, or with `fetch`")
+    comparison = compare(workload)
+    echo(comparison_line(comparison))
+    return comparison
+
+
+def compare_run(run: RunDirectory | str | Path) -> dict[str, Any]:
+    """Compare exact simulation, noisy simulation and device on the results of a run so far; see `compare`.
+
+    Raises:
+        HardwareError: Nothing was planned, or there is no result yet.
+    """
+    return compare(planned_workload(open_run(run), offline=True))
+
+
+def comparison_line(comparison: dict[str, Any]) -> str:
+    """The comparison in one line."""
+    exact, noisy, error = (
+        comparison[key] for key in ("device_against_exact", "device_against_noisy", "standard_error")
+    )
+    parts = [f"device against exact simulation: RMS {exact['rms']:.3f}, bias {exact['bias']:+.3f}"]
+    if noisy is not None:
+        parts.append(f"against noisy simulation: RMS {noisy['rms']:.3f}")
+    parts.append("no stated standard error" if error is None else f"stated standard error {error:.3f}")
+    return "; ".join(parts)
+
+
+def _require_yes(workload: Workload, yes: bool) -> None:
+    if workload.local:
+        return
+    if not yes:
+        raise HardwareError(
+            f"`{workload.plan.backend}` is a real device: add --yes to send {workload.plan.jobs} jobs of "
+            f"{workload.plan.seconds:.0f} s in all"
+        )
+    require_mode(workload.device.backend, workload.plan.mode)
+
+
+def _advance(workload: Workload, allowance: Allowance, echo: Echo) -> Advance:
+    """Run the reverse process as far as the allowance goes."""
+    plan, process = workload.plan, workload.process
+    latest = ReverseState.load(workload.state_file, plan.key) or process.start()
+
+    def save(state: ReverseState) -> None:
+        nonlocal latest
+        if state.step > latest.step:
+            bar(1)
+        latest = state
+        state.save(workload.state_file, plan.key)
+
+    evaluator = DeviceEvaluator(workload.run, plan, workload.device, workload.executed, allowance, echo)
+    message = ""
+    with interruptible(_STOPPED), evaluator, progress("hardware", plan.steps, done=latest.step) as bar:
+        try:
+            process.run(latest, evaluator, plan.qpu_steps, save)
+        except (JobPendingError, NotSentError) as stop:
+            message = str(stop)
+    finished = latest.step == plan.steps
+    if finished:
+        workload.save_images(torch.from_numpy(latest.images))
+    return Advance(finished, latest.step, plan.steps, message or f"all {plan.steps} denoising steps are done")

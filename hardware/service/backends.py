@@ -1,0 +1,234 @@
+"""Backends by name: an ideal simulator, local copies of IBM devices, IBM devices.
+
+This is the only module that builds a `QiskitRuntimeService`. Accounts come from Qiskit's saved accounts or from the
+environment (`QISKIT_IBM_TOKEN`, ...); a token is never an argument, and never part of a message.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from qiskit.providers import BackendV2
+
+from hardware.errors import BackendError
+from hardware.service.client_faults import client_errors, one_line
+from qhybrid.errors import CircuitError
+from qhybrid.quantum.devices.calibration import SavedBackend
+from qhybrid.quantum.devices.snapshots import snapshot, snapshot_names
+
+IDEAL = "aer"
+_SNAPSHOT_PREFIX = "fake_"
+_DEFAULT_REP_DELAY = 250e-6
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0
+_SAVE_ACCOUNT = "QiskitRuntimeService.save_account(token=..., instance=...) in Python, or QISKIT_IBM_TOKEN"
+
+
+def open_backend(name: str, *, fractional_gates: bool = False) -> BackendV2:
+    """A backend by name.
+
+    Args:
+        name: `aer` (ideal simulator), a local copy of a device (`fake_torino`, `fake_manila`, ...), the calibration
+            file of a run (`.../hardware/calibration.json`), or an IBM device (`ibm_torino`, ...) that the saved account
+            or the environment's gives access to.
+        fractional_gates: Offer rotations RX and RZZ as native gates: shorter circuits, but less mitigation.
+
+    Raises:
+        BackendError: There is no such backend, no account for an IBM device, or no fractional gates on it.
+    """
+    backend = _open(name, fractional_gates)
+    if fractional_gates and not {"rx", "rzz"} <= set(backend.target.operation_names):
+        raise BackendError(
+            f"backend `{name}` has no fractional gates (rx, rzz): set fractional_gates to false, or choose another"
+        )
+    return backend
+
+
+def _open(name: str, fractional_gates: bool) -> BackendV2:
+    if name == IDEAL:
+        from qiskit_aer import AerSimulator
+
+        return AerSimulator()
+    if name == "replay":
+        raise BackendError("backend `replay` is for `infer` on a run that is finished: plan and submit need a device")
+    if name.startswith(_SNAPSHOT_PREFIX) or name.endswith(".json"):
+        try:
+            return snapshot(name)
+        except CircuitError as error:
+            raise BackendError(f"unknown backend `{name}`: {error}") from None
+    return _open_ibm_backend(name, fractional_gates)
+
+
+def is_local(backend: BackendV2) -> bool:
+    """Whether jobs are simulated in this process, at no cost."""
+    from qiskit_ibm_runtime import IBMBackend
+
+    return not isinstance(backend, IBMBackend)
+
+
+def device_name(backend: BackendV2) -> str:
+    """The real device that a backend stands for: `ibm_torino` for `fake_torino`."""
+    name = str(backend.name)
+    return f"ibm_{name.removeprefix(_SNAPSHOT_PREFIX)}" if name.startswith(_SNAPSHOT_PREFIX) else name
+
+
+def rep_delay(backend: BackendV2) -> float:
+    """Seconds between two executions: the device's own default, or 250 us where it states none."""
+    return float(getattr(backend, "default_rep_delay", None) or _DEFAULT_REP_DELAY)
+
+
+def calibration_date(backend: BackendV2, *, refresh: bool = False) -> str | None:
+    """When the device was calibrated, ISO 8601; `None` for a simulator.
+
+    Args:
+        backend: The device.
+        refresh: Ask the service instead of what was read when the backend was opened.
+    """
+    if isinstance(backend, SavedBackend):
+        return backend.calibrated
+    properties = getattr(backend, "properties", None)
+    if properties is None:
+        return None
+    known = properties(refresh=True) if refresh else properties()
+    date = getattr(known, "last_update_date", None)
+    return date.isoformat() if isinstance(date, datetime) else None
+
+
+@dataclass(frozen=True)
+class BackendRow:
+    """A line of `qhybrid hardware backends`.
+
+    Attributes:
+        name: For `open_backend`.
+        qubits: Their number.
+        basis: Native gates.
+        two_qubit_error: Median over the couplings; `None` where unknown.
+        readout_error: Median over the qubits; `None` where unknown.
+        calibrated: ISO 8601 date.
+        queue: Pending jobs; `None` for a local backend.
+        plan: The account's plan for it, `open` or another; `None` for a local backend.
+        seconds_left: Device time that the plan has left; `None` where there is no limit, and for a local backend.
+    """
+
+    name: str
+    qubits: int
+    basis: tuple[str, ...]
+    two_qubit_error: float | None
+    readout_error: float | None
+    calibrated: str | None
+    queue: int | None
+    plan: str | None = None
+    seconds_left: float | None = None
+
+
+def describe_backend(name: str, backend: BackendV2) -> BackendRow:
+    """Size, basis, median errors and queue of a backend that `open_backend(name)` gave."""
+    target = backend.target
+    gates = [gate for gate in sorted(target.operation_names) if gate in _GATES]
+    pairs = [gate for gate in gates if gate in _TWO_QUBIT_GATES]
+    return BackendRow(
+        name=name,
+        qubits=int(backend.num_qubits),
+        basis=tuple(gates),
+        two_qubit_error=_median_error(target, pairs),
+        readout_error=_median_error(target, ["measure"]),
+        calibrated=calibration_date(backend),
+        queue=None if is_local(backend) else int(backend.status().pending_jobs),
+        plan=account_plan(backend),
+        seconds_left=seconds_left(backend),
+    )
+
+
+def account_plan(backend: BackendV2) -> str | None:
+    """The plan under which the account uses a device, in lower case: `open`, ...; `None` for a local backend."""
+    if is_local(backend):
+        return None
+    plans = {item.get("crn"): str(item.get("plan", "")) for item in backend.service.instances()}
+    return plans.get(backend._instance, "").lower() or None
+
+
+def seconds_left(backend: BackendV2) -> float | None:
+    """Device time left of the account's plan for a device; `None` for a local backend or without a limit."""
+    if is_local(backend):
+        return None
+    # `service.usage()` is that of the active instance, which need not be this device's.
+    usage = backend.service._get_api_client(backend._instance).cloud_usage()
+    limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
+    if usage.get("usage_limit_reached"):
+        return 0.0
+    return max(0.0, float(limit) - float(usage.get("usage_consumed_seconds", 0))) if limit else None
+
+
+def local_names() -> list[str]:
+    """Backends that need no account."""
+    return [IDEAL, *snapshot_names()]
+
+
+def ibm_backends() -> list[BackendV2]:
+    """Devices that the account offers.
+
+    Raises:
+        BackendError: There is no account, or the service cannot be reached.
+    """
+    service = _service("IBM devices")
+    try:
+        found: list[BackendV2] = service.backends()
+    except client_errors() as error:
+        raise BackendError(f"the account's devices cannot be listed: {one_line(error)}") from None
+    return found
+
+
+_TWO_QUBIT_GATES = frozenset({"cx", "cz", "ecr", "rzz"})
+_GATES = _TWO_QUBIT_GATES | {"id", "rx", "rz", "sx", "u1", "u2", "u3", "x"}
+
+
+def _median_error(target: Any, names: list[str]) -> float | None:
+    errors = [
+        properties.error
+        for name in names
+        for properties in (target.get(name, None) or {}).values()
+        if properties is not None and properties.error is not None
+    ]
+    return statistics.median(errors) if errors else None
+
+
+def _open_ibm_backend(name: str, fractional_gates: bool) -> BackendV2:
+    from qiskit.providers.exceptions import QiskitBackendNotFoundError
+
+    service = _service(f"backend `{name}`")
+    try:
+        return service.backend(name, use_fractional_gates=fractional_gates)
+    except QiskitBackendNotFoundError:
+        raise BackendError(
+            f"unknown backend `{name}`: the account does not offer it (see `qhybrid hardware backends`); "
+            f"local copies are called `{_SNAPSHOT_PREFIX}...`"
+        ) from None
+    except client_errors() as error:
+        raise BackendError(f"backend `{name}` cannot be opened: {one_line(error)}") from None
+
+
+def _service(wanted: str) -> Any:
+    from qiskit_ibm_runtime import QiskitRuntimeService
+    from qiskit_ibm_runtime.accounts import AccountNotFoundError
+
+    if not os.environ.get("QISKIT_IBM_RUNTIME_LOG_LEVEL"):
+        # It warns of every instance that it uses, on stderr, where a command has one line to say what is wrong.
+        logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
+    try:
+        service = QiskitRuntimeService()
+        for client in service._get_api_clients().values():
+            # The client waits for ever for an answer that does not come.
+            client._session._timeout = (_CONNECT_SECONDS, _READ_SECONDS)
+        return service
+    except AccountNotFoundError:
+        raise BackendError(
+            f"{wanted}: no IBM Quantum account is saved; save one once with {_SAVE_ACCOUNT} in the environment, "
+            f"or choose a local backend: {IDEAL}, {_SNAPSHOT_PREFIX}manila, {_SNAPSHOT_PREFIX}torino, ..."
+        ) from None
+    except client_errors() as error:
+        raise BackendError(f"{wanted}: the IBM Quantum account cannot be used: {one_line(error)}") from None

@@ -1,0 +1,188 @@
+"""Runtime's execution modes: single jobs, a batch, a session; opened when first needed, closed on every way out.
+
+A session is billed by wall clock until it is closed. Its id is written to `jobs.jsonl` when it is opened, so that one
+that a killed process left open is closed by the next that sends jobs for this run.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from qiskit.providers import BackendV2
+from qiskit_ibm_runtime import Batch, Session
+
+from hardware.errors import HardwareError
+from hardware.interruption import undisturbed
+from hardware.jobs.job_log import JobLog
+from hardware.primitives.execution import Mode
+from hardware.service.backends import account_plan, is_local, open_backend
+from hardware.service.client_faults import NO_SESSIONS, client_errors, judge
+
+Echo = Callable[[str], None]
+"""Takes a line about what goes on."""
+CLOSE_ATTEMPTS = 3
+CLOSE_PAUSE = 2.0
+_OPEN_PLAN = "an Open plan has no sessions; use --mode job or --mode batch"
+
+
+def has_sessions(backend: BackendV2) -> bool:
+    """Whether the account's plan for a device has sessions; a local copy stands for the Open plan, which has none."""
+    return account_plan(backend) not in (None, "open")
+
+
+def require_mode(backend: BackendV2, mode: Mode) -> None:
+    """Refuse a session on an Open plan before it is asked for.
+
+    Raises:
+        HardwareError: The plan has no sessions.
+    """
+    if mode == "session" and account_plan(backend) == "open":
+        raise HardwareError(f"`{backend.name}`: {_OPEN_PLAN}")
+
+
+def resolve_mode(mode: str, jobs_per_step: int, *, dependent: bool = False, sessions: bool = False) -> Mode:
+    """What `auto` means.
+
+    Jobs of successive steps depend on each other: in a session they queue once, where the account's plan has sessions
+    (it bills the time of the network at home, which the plan counts). Jobs of one step are independent: several go
+    together in a batch.
+
+    Args:
+        mode: As configured.
+        jobs_per_step: Jobs of one denoising step.
+        dependent: Whether several steps use the device.
+        sessions: Whether the account's plan has sessions.
+    """
+    if mode == "auto":
+        if dependent and sessions:
+            return "session"
+        return "batch" if jobs_per_step > 1 else "job"
+    if mode in ("job", "batch", "session"):
+        return mode  # type: ignore[return-value]
+    raise HardwareError(f"mode `{mode}` is unknown: choose auto, job, batch or session")
+
+
+class ExecutionMode:
+    """What jobs are sent to: the device itself, or a batch or session of it.
+
+    Args:
+        backend: The device.
+        mode: `job`, `batch` or `session`; a local device knows jobs only.
+        log: Where what is opened and closed is written down.
+        max_seconds: Largest age of a session, if there is a budget.
+        echo: Called with a line when the service has closed what was open.
+    """
+
+    def __init__(self, backend: BackendV2, mode: Mode, log: JobLog, max_seconds: float | None, echo: Echo) -> None:
+        self.backend = backend
+        self._mode: Mode = "job" if is_local(backend) else mode
+        self._log = log
+        self._max_seconds = max_seconds
+        self._echo = echo
+        self._opened: Any = None
+        self._lost: set[str] = set()
+
+    def current(self) -> Any:
+        """What to pass to a primitive; opens the batch or session if there is none.
+
+        Raises:
+            HardwareError: The account's plan has no sessions.
+        """
+        if self._mode == "job":
+            return self.backend
+        if self._opened is None:
+            limit = None if self._max_seconds is None else max(1, math.ceil(self._max_seconds))
+            # Between the request and the line, an interruption would leave a session that nobody knows of.
+            with undisturbed():
+                self._opened = self._open(limit)
+                self._log.append("opened", mode=self._mode, session=self._opened.session_id)
+        return self._opened
+
+    def move(self, backend: BackendV2) -> None:
+        """Go on with another object for the same device, since the old one's token has expired."""
+        self.backend = backend
+        if self._opened is not None:
+            try:
+                self._opened = self._again(self._opened)
+            except client_errors():
+                self.forget()
+
+    def was_closed(self, session_id: str | None) -> bool:
+        """Whether a batch or session of this run has been closed by the service, its queued jobs with it."""
+        if self._opened is not None and not (self._opened.details() or {}).get("accepting_jobs", True):
+            self.forget()
+        return session_id in self._lost
+
+    def forget(self) -> None:
+        """What was open has been closed by the service; the next job opens another."""
+        if self._opened is not None:
+            self._log.append("closed", session=self._opened.session_id, by="service")
+            self._echo(f"the service has closed {self._mode} {self._opened.session_id}: going on in a new one")
+            self._lost.add(self._opened.session_id)
+            self._opened = None
+
+    def close(self) -> None:
+        """Close what is open; jobs in it run to their end."""
+        if self._opened is None:
+            return
+        with undisturbed():
+            opened, self._opened = self._opened, None
+            self._close(opened)
+
+    def close_left_open(self) -> None:
+        """Close what a process that was killed has left open."""
+        left: dict[str, str] = {}
+        for row in self._log.rows():
+            if row["event"] == "opened":
+                left[row["session"]] = row["mode"]
+            elif row["event"] == "closed":
+                left.pop(row["session"], None)
+        for session_id, mode in left.items():
+            kind = Session if mode == "session" else Batch
+            found = None
+            with suppress(*client_errors()):
+                found = kind.from_id(session_id, self.backend.service)
+            if found is not None:
+                self._close(found)
+
+    def _open(self, limit: int | None) -> Any:
+        kind = Session if self._mode == "session" else Batch
+        try:
+            return kind(backend=self.backend, max_time=limit)
+        except client_errors() as error:
+            if judge(error).kind == "no sessions":
+                raise HardwareError(f"`{self.backend.name}`: {_OPEN_PLAN} (code {NO_SESSIONS})") from None
+            raise
+
+    def _again(self, opened: Any) -> Any:
+        """The same batch or session with the token of the present backend."""
+        fractional = bool(self.backend.options.use_fractional_gates)
+        return type(opened).from_id(opened.session_id, self.backend.service, use_fractional_gates=fractional)
+
+    def _close(self, opened: Any) -> None:
+        reason = ""
+        for _ in range(CLOSE_ATTEMPTS):
+            try:
+                opened.close()
+            except client_errors() as error:
+                problem = judge(error)
+                reason = problem.message
+            else:
+                self._log.append("closed", session=opened.session_id, by="us")
+                return
+            if problem.kind == "unauthorized":
+                with suppress(HardwareError, *client_errors()):
+                    self.backend = open_backend(str(self.backend.name))
+                    opened = self._again(opened)
+            else:
+                time.sleep(CLOSE_PAUSE if problem.pause is None else min(problem.pause, CLOSE_PAUSE))
+        # The work is done and stored, and the service closes an idle session by itself.
+        self._echo(f"{self._mode} {opened.session_id} could not be closed ({reason})")
+
+
+def silent(line: str) -> None:
+    """The `Echo` of a caller who does not listen."""

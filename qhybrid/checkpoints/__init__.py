@@ -1,0 +1,1 @@
+"""Checkpoints: a trained model, its circuit and all that training needs to go on."""

@@ -1,0 +1,199 @@
+"""Checkpoints: `checkpoints/step-N/` with weights, averaged weights, optimizer state, circuit and configuration.
+
+Weights are safetensors, the training state is read with `torch.load(weights_only=True)`, the circuit is QPY: nothing
+here is unpickled. A checkpoint is written to a temporary name and renamed, so one that exists is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from qhybrid.config import RunConfig, build_config
+from qhybrid.errors import ConfigError, RunDirectoryError
+from qhybrid.files import atomic_path, read_json, write_json
+from qhybrid.models.bottleneck import QuantumGate
+from qhybrid.models.build import build_model
+from qhybrid.models.unet import UNet
+from qhybrid.quantum.circuits.spec import CircuitSpec
+from qhybrid.rundir import RunDirectory, changed_keys
+
+_WEIGHTS, _EMA, _STATE, _CIRCUIT, _META = (
+    "model.safetensors",
+    "ema.safetensors",
+    "training_state.pt",
+    "circuit.qpy",
+    "meta.json",
+)
+# Sections that decide which network the weights belong to.
+_ARCHITECTURE = ("data", "model", "quantum", "diffusion")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and what is needed to use it.
+
+    Attributes:
+        path: The `step-N` directory.
+        config: The configuration it was trained with.
+        model: In evaluation mode, on the CPU.
+        step: Number of optimizer steps taken.
+        spec: The circuit in the bottleneck; `None` for a classical arm.
+        image_channels: 1 or 3.
+        image_size: Height and width in pixels.
+    """
+
+    path: Path
+    config: RunConfig
+    model: UNet
+    step: int
+    spec: CircuitSpec | None
+    image_channels: int
+    image_size: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(C, H, W)`."""
+        return self.image_channels, self.image_size, self.image_size
+
+
+def save_checkpoint(
+    run: RunDirectory,
+    config: RunConfig,
+    step: int,
+    model: UNet,
+    ema_model: UNet,
+    state: Mapping[str, Any],
+    image_shape: tuple[int, int, int],
+) -> Path:
+    """Write `step-N`, then drop the oldest beyond `training.keep_checkpoints`."""
+    target = run.checkpoints / f"step-{step}"
+    with atomic_path(target) as folder:
+        folder.mkdir()
+        save_file(_weights(model), folder / _WEIGHTS)
+        save_file(_weights(ema_model), folder / _EMA)
+        torch.save(dict(state), folder / _STATE)
+        if isinstance(model.bottleneck, QuantumGate):
+            model.bottleneck.spec.save(folder / _CIRCUIT)
+        write_json(
+            folder / _META,
+            {
+                "step": step,
+                "images_seen": step * config.training.batch_size,
+                "image_shape": list(image_shape),
+                "config": config.model_dump(),
+            },
+        )
+    for old in _steps(run)[: -config.training.keep_checkpoints]:
+        shutil.rmtree(run.checkpoints / f"step-{old}")
+    return target
+
+
+def latest_checkpoint(run: RunDirectory) -> Path | None:
+    """The checkpoint with the most steps, or `None`."""
+    steps = _steps(run)
+    return run.checkpoints / f"step-{steps[-1]}" if steps else None
+
+
+def load_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
+    """Load the last checkpoint of a run directory, or one `step-N` directory.
+
+    Args:
+        path: Run directory or checkpoint.
+        ema: Averaged weights (what samples are drawn with) or the raw ones.
+
+    Raises:
+        RunDirectoryError: There is none, it is damaged, or it belongs to another architecture than the run.
+    """
+    folder, run_config = _locate(Path(path))
+    config, meta = _read_meta(folder)
+    if run_config is not None:
+        check_same_architecture(folder, config, run_config)
+    spec = CircuitSpec.load(folder / _CIRCUIT) if (folder / _CIRCUIT).exists() else None
+    channels, size, _ = meta["image_shape"]
+    model = build_model(config, channels, spec)
+    load_weights(model, folder, ema=ema)
+    return Checkpoint(folder, config, model.eval(), meta["step"], spec, channels, size)
+
+
+def load_weights(model: UNet, folder: Path, *, ema: bool) -> None:
+    """Copy a checkpoint's weights into a model.
+
+    Raises:
+        RunDirectoryError: The file is damaged, or its tensors are not the model's.
+    """
+    file = folder / (_EMA if ema else _WEIGHTS)
+    try:
+        stored = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise RunDirectoryError(f"`{file}` cannot be read: {error}") from None
+    wanted = _weights(model)
+    for name in sorted(stored.keys() | wanted.keys()):
+        there = tuple(stored[name].shape) if name in stored else "absent"
+        here = tuple(wanted[name].shape) if name in wanted else "absent"
+        if there != here:
+            raise RunDirectoryError(f"`{file}` is of another architecture: `{name}` is {there} there, {here} here")
+    model.load_state_dict(stored)
+
+
+def load_training_state(folder: Path) -> dict[str, Any]:
+    """Optimizer state and counters of a checkpoint, as given to `save_checkpoint`."""
+    file = folder / _STATE
+    try:
+        state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RunDirectoryError(f"`{file}` cannot be read: {error}") from None
+    return state
+
+
+def check_same_architecture(folder: Path, stored: RunConfig, wanted: RunConfig) -> None:
+    """Refuse a checkpoint whose network or data differ from the run's.
+
+    Raises:
+        RunDirectoryError: Names each key that differs.
+    """
+    there = stored.model_dump(include=set(_ARCHITECTURE))
+    here = wanted.model_dump(include=set(_ARCHITECTURE))
+    changed = changed_keys(there, here)
+    if changed:
+        raise RunDirectoryError(f"checkpoint `{folder}` is of another architecture than its run: {', '.join(changed)}")
+
+
+def _locate(path: Path) -> tuple[Path, RunConfig | None]:
+    if (path / _META).is_file() and (path / _WEIGHTS).is_file():
+        return path, None
+    run = RunDirectory.open(path)
+    folder = latest_checkpoint(run)
+    if folder is None:
+        raise RunDirectoryError(f"`{path}` has no checkpoint: train it first")
+    return folder, run.config()
+
+
+def _read_meta(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
+    meta = read_json(folder / _META)
+    try:
+        config = build_config(meta["config"])
+        channels, height, width = meta["image_shape"]
+        complete = all(isinstance(value, int) for value in (channels, height, width, meta["step"]))
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: {error}") from None
+    if not complete:
+        raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: `{_META}` is damaged")
+    return config, meta
+
+
+def _weights(model: UNet) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _steps(run: RunDirectory) -> list[int]:
+    names = [path.name for path in run.checkpoints.glob("step-*")]
+    return sorted(int(name[5:]) for name in names if name[5:].isdigit())

@@ -1,0 +1,96 @@
+"""Image grids as PNG: pixels stay squares, whatever the size of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from qhybrid.errors import EvaluationError
+from qhybrid.files import atomic_path
+
+Images = NDArray[np.uint8]
+
+_CELL = 64  # smallest side of an image in a grid, in screen pixels
+_LARGE_CELL = 96  # the same in rows to be compared
+_GAP = 4
+_BACKGROUND = 255
+_INK = (70, 76, 88)
+
+
+def image_grid(images: Images, path: str | Path, columns: int | None = None) -> None:
+    """Write images row by row as one PNG, enlarged by a whole factor without smoothing.
+
+    Args:
+        images: uint8, (N, H, W), (N, H, W, 1) or (N, H, W, 3).
+        path: The PNG file; written atomically.
+        columns: Images per row; by default as square as possible.
+
+    Raises:
+        EvaluationError: No images, or an array of another shape or type.
+    """
+    rgb = _as_rgb(images)
+    if columns is not None and columns < 1:
+        raise EvaluationError(f"columns is {columns}: a grid needs at least 1")
+    _save(Image.fromarray(_tile(rgb, columns or int(np.ceil(np.sqrt(len(rgb)))))), path)
+
+
+def labelled_rows(rows: Sequence[tuple[str, Images]], path: str | Path) -> None:
+    """Write several rows of images under each other, each with a label above it: image i of all rows belongs together.
+
+    Args:
+        rows: Pairs of label and uint8 images; every row of the same length and shape.
+        path: The PNG file; written atomically.
+
+    Raises:
+        EvaluationError: Rows of different lengths, or an array that is not uint8 images.
+    """
+    strips = [(label, _tile(_as_rgb(images), len(images), _LARGE_CELL)) for label, images in rows]
+    if len({strip.shape for _, strip in strips}) != 1:
+        raise EvaluationError(f"rows of a figure differ in shape: {[strip.shape for _, strip in strips]}")
+    height, width = strips[0][1].shape[:2]
+    font = ImageFont.load_default(size=20)
+    band = 34
+    canvas = Image.new("RGB", (width, len(strips) * (height + band)), (_BACKGROUND,) * 3)
+    draw = ImageDraw.Draw(canvas)
+    for index, (label, strip) in enumerate(strips):
+        top = index * (height + band)
+        draw.text((_GAP, top + 5), label, fill=_INK, font=font)
+        canvas.paste(Image.fromarray(strip), (0, top + band))
+    _save(canvas, path)
+
+
+def _as_rgb(images: Images) -> Images:
+    """Any accepted layout as (N, H, W, 3)."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise EvaluationError(
+            f"images have shape {images.shape} and type {images.dtype}: expected uint8 (N, H, W) or (N, H, W, 1 or 3)"
+        )
+    if not images.size:
+        raise EvaluationError(f"images have shape {images.shape}: a picture needs at least 1 image")
+    if images.ndim == 3:
+        images = images[..., None]
+    return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+
+
+def _tile(rgb: Images, columns: int, cell: int = _CELL) -> Images:
+    """(N, H, W, 3) laid out in rows of `columns`, with thin gaps and unused places left blank."""
+    scale = max(1, -(-cell // rgb.shape[1]))
+    cells = rgb.repeat(scale, axis=1).repeat(scale, axis=2)
+    count, height, width, _ = cells.shape
+    rows = -(-count // columns)
+    canvas = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), _BACKGROUND, np.uint8)
+    for index, image in enumerate(cells):
+        top = _GAP + index // columns * (height + _GAP)
+        left = _GAP + index % columns * (width + _GAP)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def _save(image: Image.Image, path: str | Path) -> None:
+    with atomic_path(Path(path)) as temporary:
+        image.save(temporary, format="PNG", optimize=True)

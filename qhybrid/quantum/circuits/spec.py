@@ -1,0 +1,174 @@
+"""A circuit with its roles: which parameters are inputs, which are weights, what is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit, qpy
+from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.quantum_info import SparsePauliOp
+
+from qhybrid.errors import CircuitError
+from qhybrid.files import atomic_path
+from qhybrid.quantum.circuits.definitions import definition_of, standard_name
+
+_METADATA_KEY = "qhybrid"
+
+
+@dataclass(frozen=True)
+class CircuitSpec:
+    """What a quantum layer evaluates.
+
+    Attributes:
+        name: Ansatz name, for messages and reports.
+        circuit: Parameterized circuit without measurements.
+        inputs: Parameters that carry data, in the order of the layer's input columns.
+        weights: Parameters that are trained, in the order of the layer's weight vector.
+        observables: One output of the layer each, in Qiskit's bit order (the rightmost letter is qubit 0).
+
+    Raises:
+        CircuitError: A parameter has no role or two, or an observable has another number of qubits.
+    """
+
+    name: str
+    circuit: QuantumCircuit
+    inputs: tuple[Parameter, ...]
+    weights: tuple[Parameter, ...]
+    observables: tuple[SparsePauliOp, ...]
+
+    def __post_init__(self) -> None:
+        named = [*self.inputs, *self.weights]
+        if len(set(named)) != len(named):
+            raise CircuitError(f"circuit `{self.name}`: a parameter stands twice among inputs and weights")
+        unassigned = sorted(parameter.name for parameter in set(self.circuit.parameters) ^ set(named))
+        if unassigned:
+            raise CircuitError(
+                f"circuit `{self.name}`: inputs and weights must be the circuit's parameters, but {unassigned} "
+                "stand on one side only"
+            )
+        if not self.observables:
+            raise CircuitError(f"circuit `{self.name}`: give at least one observable")
+        for index, observable in enumerate(self.observables):
+            if observable.num_qubits != self.num_qubits:
+                raise CircuitError(
+                    f"circuit `{self.name}`: observable {index} acts on {observable.num_qubits} qubits, "
+                    f"the circuit has {self.num_qubits}"
+                )
+
+    def __hash__(self) -> int:
+        return hash(self.content_hash())
+
+    @property
+    def num_qubits(self) -> int:
+        """Qubits of the circuit."""
+        return int(self.circuit.num_qubits)
+
+    @property
+    def num_outputs(self) -> int:
+        """Observables, each one output column."""
+        return len(self.observables)
+
+    def save(self, path: Path) -> None:
+        """Write one QPY file, atomically.
+
+        Raises:
+            RunDirectoryError: The folder is not writable.
+        """
+        circuit = self.circuit.copy()
+        circuit.metadata = {
+            **(circuit.metadata or {}),
+            _METADATA_KEY: {
+                "name": self.name,
+                "inputs": [parameter.name for parameter in self.inputs],
+                "weights": [parameter.name for parameter in self.weights],
+                "observables": [_observable_to_json(observable) for observable in self.observables],
+            },
+        }
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            qpy.dump(circuit, file)
+
+    @classmethod
+    def load(cls, path: Path) -> CircuitSpec:
+        """Read a file written by `save`.
+
+        Raises:
+            CircuitError: The file is missing, is no QPY file, or holds a circuit without roles.
+        """
+        try:
+            with Path(path).open("rb") as file:
+                circuit = qpy.load(file)[0]
+        except OSError as error:
+            raise CircuitError(f"circuit file `{path}` cannot be read: {error.strerror}") from None
+        except Exception as error:  # noqa: BLE001  (qpy raises struct.error, QpyError, UnicodeDecodeError, ... on foreign files)
+            raise CircuitError(f"`{path}` is not a readable QPY file: {' '.join(str(error).split())}") from None
+        metadata = dict(circuit.metadata or {})
+        roles = metadata.pop(_METADATA_KEY, None)
+        if roles is None:
+            raise CircuitError(f"`{path}` holds a circuit without inputs, weights and observables; save a CircuitSpec")
+        circuit.metadata = metadata
+        parameters = {parameter.name: parameter for parameter in circuit.parameters}
+        return cls(
+            name=roles["name"],
+            circuit=circuit,
+            inputs=tuple(parameters[name] for name in roles["inputs"]),
+            weights=tuple(parameters[name] for name in roles["weights"]),
+            observables=tuple(_observable_from_json(item) for item in roles["observables"]),
+        )
+
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of gates, roles and observables; equal after a QPY round trip."""
+        content = {
+            "circuit": circuit_fingerprint(self.circuit),
+            "inputs": [parameter.name for parameter in self.inputs],
+            "weights": [parameter.name for parameter in self.weights],
+            "observables": [_observable_to_json(observable) for observable in self.observables],
+        }
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def circuit_fingerprint(circuit: QuantumCircuit) -> str:
+    """SHA-256 (hex) of the gate sequence with its parameters' names; sees through custom definitions."""
+    digest = hashlib.sha256()
+    _update(digest, circuit)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, circuit: QuantumCircuit) -> None:
+    digest.update(f"{circuit.num_qubits};".encode())
+    index = {bit: position for position, bit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        operation = instruction.operation
+        qubits = [index[qubit] for qubit in instruction.qubits]
+        digest.update(f"{operation.name}{qubits}".encode())
+        parameters = getattr(operation, "params", ())
+        for parameter in parameters:
+            digest.update(_parameter_bytes(parameter))
+        # A custom gate's name does not determine what it does; its definition does. Standard gates' names do.
+        holds_matrix = any(isinstance(parameter, np.ndarray) for parameter in parameters)
+        if standard_name(operation) is None and not holds_matrix and not instruction.clbits:
+            definition = definition_of(operation)
+            if definition is not None:
+                _update(digest, definition)
+
+
+def _parameter_bytes(parameter: Any) -> bytes:
+    if isinstance(parameter, np.ndarray):
+        return np.ascontiguousarray(parameter).tobytes()
+    if isinstance(parameter, ParameterExpression):
+        return str(parameter).encode()
+    return repr(parameter).encode()
+
+
+def _observable_to_json(observable: SparsePauliOp) -> list[tuple[str, float, float]]:
+    terms: Iterable[tuple[str, complex]] = observable.to_list()
+    return [(label, float(np.real(value)), float(np.imag(value))) for label, value in terms]
+
+
+def _observable_from_json(terms: list[tuple[str, float, float]]) -> SparsePauliOp:
+    return SparsePauliOp([term[0] for term in terms], [complex(term[1], term[2]) for term in terms])

@@ -1,0 +1,1 @@
+"""Local copies of IBM devices: snapshots, calibrations, and where on a device a circuit runs best."""

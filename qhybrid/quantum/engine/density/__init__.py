@@ -1,0 +1,1 @@
+"""Noisy circuits: density matrices, as Pauli coefficients, forwards and backwards."""

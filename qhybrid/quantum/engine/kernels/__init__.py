@@ -1,0 +1,1 @@
+"""What all kernels are built from: vectors of samples, the numbers of operations, worker threads."""

@@ -1,0 +1,1 @@
+"""Noiseless circuits: state vectors forwards and backwards."""

@@ -1,0 +1,96 @@
+"""The interpreter: whole circuits forwards and backwards, a slice of `LANES` samples at a time.
+
+One slice goes through the whole circuit before the next begins, so its states stay in cache. Lanes never mix and
+every sum has a fixed order, so a sample's numbers depend neither on its neighbours nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qhybrid.quantum.engine.kernels.simd import LANES, lean_kernel
+from qhybrid.quantum.engine.statevector.backward import start_lambda, sweep_back, write_gradient
+from qhybrid.quantum.engine.statevector.blocks import prepare
+from qhybrid.quantum.engine.statevector.forward import evolve, expectations, write_outputs
+from qhybrid.quantum.engine.statevector.gates import load_lane, store_lane
+from qhybrid.quantum.engine.statevector.program import Program
+from qhybrid.quantum.engine.statevector.workspace import Workspace
+
+
+@lean_kernel
+def run_forward(
+    program: Program,
+    work: Workspace,
+    rows: Any,
+    common: Any,
+    varying: Any,
+    first: int,
+    last: int,
+    states: Any,
+    out: Any,
+) -> None:
+    """Expectation values of slices first ... last - 1.
+
+    Args:
+        program: The circuit.
+        work: This thread's memory.
+        rows: (B, R) float64, the first R features of each sample.
+        common: (F - R,) float64, the other features, which all samples share.
+        varying: (n_angles + n_blocks,) 1 where the angle, then the block, differs between samples.
+        first: First slice.
+        last: Slice to stop before.
+        states: (slices * 2 * D * LANES,) final states to keep for `run_backward`, or (0,).
+        out: (B, M) float64, written.
+    """
+    size = 2 << program.num_qubits
+    for step in range(first, last):
+        prepare(program, work, rows, common, varying, step * LANES, step == first)
+        psi = work.spare if evolve(program, work) else work.psi
+        if states.shape[0]:
+            for k in range(size):
+                store_lane(states, step * size + k, load_lane(psi, k))
+        expectations(program, work, psi)
+        write_outputs(program, work, step * LANES, out)
+
+
+@lean_kernel
+def run_backward(
+    program: Program,
+    work: Workspace,
+    rows: Any,
+    common: Any,
+    varying: Any,
+    first: int,
+    last: int,
+    states: Any,
+    gradient_out: Any,
+    by_row: Any,
+    by_slice: Any,
+) -> None:
+    """Vector-Jacobian products of slices first ... last - 1.
+
+    Args:
+        program: The circuit.
+        work: This thread's memory.
+        rows: As in `run_forward`.
+        common: As in `run_forward`.
+        varying: As in `run_forward`.
+        first: First slice.
+        last: Slice to stop before.
+        states: Final states that `run_forward` kept, or (0,) to compute them again.
+        gradient_out: (B, M) float64.
+        by_row: (B, R) float64, written: gradient by the samples' own features.
+        by_slice: (slices, F - R) float64, written: gradient by the common ones, summed over each slice.
+    """
+    size = 2 << program.num_qubits
+    for step in range(first, last):
+        prepare(program, work, rows, common, varying, step * LANES, step == first)
+        psi, spare = work.psi, work.spare
+        if states.shape[0]:
+            for k in range(size):
+                store_lane(psi, k, load_lane(states, step * size + k))
+        elif evolve(program, work):
+            psi, spare = spare, psi
+        start_lambda(program, work, psi, step * LANES, gradient_out)
+        sweep_back(program, work, psi, spare)
+        write_gradient(program, work, step * LANES, by_row, by_slice, step)

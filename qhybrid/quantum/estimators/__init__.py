@@ -1,0 +1,1 @@
+"""Expectation values as Qiskit primitives: compiled, from shots, or by Aer."""

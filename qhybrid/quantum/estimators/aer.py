@@ -1,0 +1,197 @@
+"""Aer as an estimator for training: noise and readout error included, one job per `run`.
+
+What stock Aer estimators get wrong for this purpose: they leave readout error out, send a job per pub, and run a gate
+that the noise model does not name without noise and without a word. Here a circuit is first brought into the basis
+of the noise model (or transpiled for the device that the noise is taken from).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit, transpile
+from qiskit.circuit import ControlledGate, Gate, Parameter
+from qiskit.primitives import PrimitiveJob
+from qiskit.primitives.base import BaseEstimatorV2
+from qiskit.primitives.containers import EstimatorPubLike, PrimitiveResult, PubResult
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.providers import BackendV2
+from qiskit_aer import AerSimulator
+
+from qhybrid.errors import CircuitError
+from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.quantum.devices.native import on_device
+from qhybrid.quantum.engine.compiler.angle_expansion import STANDARD_GATES, expand
+from qhybrid.quantum.engine.compiler.angles import Features
+from qhybrid.quantum.estimators.aer_pub import PreparedCircuit, PubTask
+from qhybrid.quantum.noise.readout import readout_factors, without_readout
+
+_CACHE_SIZE = 32
+_MAX_DENSITY_QUBITS = 12
+_NO_GATES = frozenset({"measure", "reset", "delay", "barrier"})
+_STANDARD = frozenset(STANDARD_GATES) - _NO_GATES
+
+
+class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
+    """Expectation values from Aer: exact (statevector, or density matrix under noise) or sampled.
+
+    Observables other than Z are measured after a change of basis that is made of, and as noisy as, the device's gates.
+    Sampling is seeded by `seed` and the parameter values, so equal calls give equal numbers and a resumed training
+    sees the same shots as an uninterrupted one.
+    """
+
+    def __init__(
+        self,
+        noise_model: Any = None,
+        *,
+        device: BackendV2 | None = None,
+        readout_error: bool = True,
+        shots: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """
+        Args:
+            noise_model: An Aer `NoiseModel` over the circuit's qubit numbers.
+            device: A (cropped) device in place of a noise model: circuits are transpiled for it, qubit i on device
+                qubit i, and get its noise.
+            readout_error: Whether the noise's readout error takes part.
+            shots: Samples per expectation value; by default exact, unless a pub asks for a precision p: 1/p^2 shots.
+                Beyond 12 qubits under noise each shot is a trajectory of a state vector.
+            seed: Of the sampling.
+
+        Raises:
+            CircuitError: Both a noise model and a device are given.
+        """
+        if noise_model is not None and device is not None:
+            raise CircuitError(
+                "AerEstimator takes a noise model or a device, not both: the device brings its own noise"
+            )
+        if device is not None:
+            from qhybrid.quantum.devices.snapshots import noise_model as noise_of
+
+            noise_model = noise_of(device)
+        if noise_model is not None and not readout_error:
+            noise_model = without_readout(noise_model)
+        self.noise_model = noise_model
+        self.device = device
+        self.shots = shots
+        self.seed = seed
+        self._prepared: dict[Any, PreparedCircuit] = {}
+        method = "statevector" if noise_model is None else "density_matrix"
+        self._backend = AerSimulator(method=method, noise_model=noise_model, runtime_parameter_bind_enable=True)
+
+    @property
+    def default_precision(self) -> float:
+        """Standard error that a pub without a precision gets: 0 for exact values, 1/sqrt(shots) for sampled ones."""
+        return 0.0 if self.shots is None else 1 / math.sqrt(self.shots)
+
+    def run(
+        self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
+    ) -> PrimitiveJob[PrimitiveResult[PubResult]]:
+        """Evaluate pubs in one Aer job; shapes broadcast as in Qiskit. The finest precision holds for all pubs."""
+        wanted = self.default_precision if precision is None else precision
+        job = PrimitiveJob(self._run, [EstimatorPub.coerce(pub, wanted) for pub in pubs])
+        job._submit()
+        return job
+
+    def _run(self, pubs: Sequence[EstimatorPub]) -> PrimitiveResult[PubResult]:
+        precisions = [pub.precision for pub in pubs if pub.precision]
+        exact = len(precisions) < len(pubs)
+        shots = None if exact else max(1, round(1 / min(precisions) ** 2))
+        tasks = [PubTask(pub, self._prepare(pub.circuit), self._factors(pub, shots)) for pub in pubs]
+        circuits = [circuit for task in tasks for circuit in task.circuits(shots)]
+        binds = [bind for task in tasks for bind in task.binds()]
+        options = self._run_options(tasks, shots)
+        result = self._backend.run(circuits, parameter_binds=binds, **options).result() if circuits else None
+        if result is not None and not result.success:
+            raise CircuitError(f"Aer could not run the circuits: {result.status}")
+        answers, first = [], 0
+        for task in tasks:
+            answers.append(task.collect(result, first, shots))
+            first += task.num_experiments
+        return PrimitiveResult(answers, metadata={"version": 2, "shots": shots})
+
+    def _run_options(self, tasks: Sequence[PubTask], shots: int | None) -> dict[str, Any]:
+        width = max((task.prepared.circuit.num_qubits for task in tasks), default=0)
+        large = self.noise_model is not None and width > _MAX_DENSITY_QUBITS
+        if shots is None:
+            if large:
+                raise CircuitError(
+                    f"{width} qubits under noise: the density matrix is followed up to {_MAX_DENSITY_QUBITS} qubits; "
+                    "use fewer qubits, or `shots`, which follow trajectories of the state vector"
+                )
+            return {}
+        options = {"shots": shots, "seed_simulator": self._draw_seed(tasks)}
+        # One trajectory per shot: memory of a state vector instead of a density matrix.
+        return {**options, "method": "statevector"} if large else options
+
+    def _factors(self, pub: EstimatorPub, shots: int | None) -> dict[int, tuple[float, float]]:
+        if self.noise_model is None or shots is not None:
+            return {}
+        return readout_factors(self.noise_model, self.device.num_qubits if self.device else pub.circuit.num_qubits)
+
+    def _draw_seed(self, tasks: Sequence[PubTask]) -> int:
+        digest = hashlib.sha256(repr(self.seed).encode())
+        for task in tasks:
+            digest.update(np.ascontiguousarray(task.values).tobytes())
+        if self.seed is None:
+            return int(np.random.default_rng().integers(2**31))
+        return int.from_bytes(digest.digest()[:4], "little") >> 1
+
+    def _prepare(self, circuit: QuantumCircuit) -> PreparedCircuit:
+        key = circuit_fingerprint(circuit)
+        if key not in self._prepared:
+            while len(self._prepared) >= _CACHE_SIZE:
+                self._prepared.pop(next(iter(self._prepared)), None)
+            self._prepared[key] = self._make_prepared(circuit)
+        return self._prepared[key]
+
+    def _make_prepared(self, circuit: QuantumCircuit) -> PreparedCircuit:
+        native, places = self._native(circuit)
+        expansion = expand(native, Features(list(circuit.parameters)))
+        return PreparedCircuit(replace(expansion, circuit=_bindable(expansion.circuit)), places, self._basis())
+
+    def _native(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
+        """The circuit in gates that the simulation knows, noise included, and the places of its qubits."""
+        places = list(range(circuit.num_qubits))
+        if circuit.layout is not None:
+            return circuit, places
+        if self.device is not None:
+            return on_device(circuit, self.device)
+        simulable = set(self._backend.configuration().basis_gates) & _STANDARD
+        known = self._basis() & simulable or simulable
+        present = {instruction.operation.name for instruction in circuit.data}
+        if beyond := present & self._basis() - simulable:
+            raise CircuitError(
+                f"gates {sorted(beyond)} have errors in the noise model, and Aer's density matrix cannot run them: use "
+                "CompiledEstimator, or write the circuit in other gates"
+            )
+        if present <= known | _NO_GATES:
+            return circuit, places
+        return transpile(circuit, basis_gates=sorted(known), optimization_level=1, seed_transpiler=0), places
+
+    def _basis(self) -> set[str]:
+        """Gates of the noise model; empty without noise."""
+        if self.noise_model is None:
+            return set()
+        return set(self.noise_model.basis_gates) & _STANDARD
+
+
+def _bindable(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit with controlled gates of free angles as plain gates of the same name, which is what Aer goes by.
+
+    Aer 0.18 asks a controlled gate's base for parameters, finds none and runs it with whatever number it meets
+    (https://github.com/Qiskit/qiskit-aer/issues/2403).
+    """
+    plain = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if isinstance(operation, ControlledGate) and any(isinstance(p, Parameter) for p in operation.params):
+            operation = Gate(operation.name, operation.num_qubits, operation.params)
+        plain.append(operation, instruction.qubits, instruction.clbits, copy=False)
+    return plain

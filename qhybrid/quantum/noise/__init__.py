@@ -1,0 +1,1 @@
+"""Noise of devices: channels, the noise of gates, files of noise models, readout error."""

@@ -1,0 +1,176 @@
+"""What an Aer `NoiseModel` adds to each gate, as constant channels.
+
+Aer's rules: an error belongs to an instruction's label, or else its name; an error for the very qubits takes the place
+of the one for all qubits; it acts behind the gate. Relaxation of idle qubits is a pass of the model that looks at the
+durations of delays. The circuit is followed in the gates that it is written in: a gate that the model does not name
+runs without noise, in Aer too, and is reported once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
+from qiskit.quantum_info import SuperOp
+
+from qhybrid.errors import CircuitError
+from qhybrid.quantum.engine.compiler.angles import Features
+from qhybrid.quantum.engine.compiler.lowering import Rotation, lower
+from qhybrid.quantum.noise.channels import Channel, NoisyOp, channel_of_superoperator, channel_of_unitary
+
+_STANDARD = frozenset(get_standard_gate_name_mapping())
+NOT_GATES = frozenset({"measure", "reset", "delay", "barrier"})
+
+
+class NoiselessGateWarning(UserWarning):
+    """A gate of a circuit that runs without noise: the noise model does not name it, or only on other couplings."""
+
+
+class GateNoise:
+    """The channels of a noise model, looked up by instruction; made once per instruction and qubits."""
+
+    def __init__(self, model: Any) -> None:
+        """
+        Args:
+            model: An Aer `NoiseModel`.
+
+        Raises:
+            CircuitError: The model holds a pass that is more than noise before or behind an instruction.
+        """
+        from qiskit_aer.noise import LocalNoisePass
+
+        self._local = model._local_quantum_errors
+        self._default = model._default_quantum_errors
+        self._passes = list(model._custom_noise_passes)
+        for item in self._passes:
+            if not isinstance(item, LocalNoisePass) or item._method != "append":
+                raise CircuitError(
+                    f"the noise model holds the pass {type(item).__name__}, which is no local noise behind an "
+                    "instruction: use AerEstimator"
+                )
+        self.named = frozenset(model.basis_gates) | frozenset(model.noise_instructions)
+        self.basis = frozenset(model.basis_gates) & _STANDARD - NOT_GATES
+        self._reported: set[str] = set()
+        self._matrices: dict[tuple[str, tuple[int, ...]], NDArray[np.float64] | None] = {}
+
+    def names(self, operation: Any) -> bool:
+        """Whether the model names this instruction, by its label or its name."""
+        return operation.name in self.named or getattr(operation, "label", None) in self.named
+
+    def misses(self, operation: Any, qubits: tuple[int, ...]) -> bool:
+        """Whether the model has errors of this two-qubit gate, but none for this coupling."""
+        name = getattr(operation, "label", None) or operation.name
+        known = self._local.get(name)
+        return known is not None and len(qubits) == 2 and qubits not in known and name not in self._default
+
+    def behind(self, operation: Any, qubits: tuple[int, ...]) -> list[Channel]:
+        """The channels that follow an instruction."""
+        matrix = self._matrix_of(getattr(operation, "label", None) or operation.name, qubits)
+        channels = [] if matrix is None else [Channel(qubits, matrix)]
+        for item in self._passes:
+            if not item._ops or isinstance(operation, item._ops):
+                added = item._func(operation, list(qubits))
+                if added is not None:
+                    channels.append(channel_of_superoperator(qubits, _superoperator(added)))
+        return channels
+
+    def report_couplings(self, gates: Sequence[str]) -> None:
+        """Warn of gates on couplings that the model does not know, each once."""
+        fresh = sorted(set(gates) - self._reported)
+        if fresh:
+            self._reported.update(fresh)
+            warnings.warn(
+                f"the noise model has errors of these gates, but none for these qubits: {', '.join(fresh)}; they run "
+                "without noise, so it is probably the model of another device or of another layout",
+                NoiselessGateWarning,
+                stacklevel=2,
+            )
+
+    def report(self, names: Sequence[str]) -> None:
+        """Warn of gates that run noiselessly, each name once."""
+        fresh = sorted(set(names) - self._reported)
+        if fresh:
+            self._reported.update(fresh)
+            shown = ", ".join(f"`{name}`" for name in fresh)
+            warnings.warn(
+                f"the noise model does not name {shown}: such gates run without noise; write the circuit in the "
+                f"model's gates ({', '.join(sorted(self.basis))}), e.g. qiskit.transpile(circuit, basis_gates=...), or "
+                "name them with add_basis_gates",
+                NoiselessGateWarning,
+                stacklevel=2,
+            )
+
+    def _matrix_of(self, name: str, qubits: tuple[int, ...]) -> NDArray[np.float64] | None:
+        key = (name, qubits)
+        if key not in self._matrices:
+            error = self._local.get(name, {}).get(qubits, self._default.get(name))
+            self._matrices[key] = (
+                None if error is None else channel_of_superoperator(qubits, _superoperator(error)).matrix
+            )
+        return self._matrices[key]
+
+
+def noisy_ops(circuit: QuantumCircuit, features: Features, noise: GateNoise | None) -> list[NoisyOp]:
+    """The circuit as rotations and constant channels, errors included.
+
+    Args:
+        circuit: Gates, delays and barriers; instructions that the noise model does not name are followed into their
+            definition if they are no standard gates.
+        features: The columns that angles are linear in; nonlinear expressions are added.
+        noise: The errors; without them gates only.
+
+    Raises:
+        CircuitError: A measurement, reset, control flow or an instruction without a definition, by name.
+    """
+    ops: list[NoisyOp] = []
+    unnamed: list[str] = []
+    elsewhere: list[str] = []
+    for operation, qubits in _instructions(circuit, range(circuit.num_qubits), noise):
+        ops.extend(_gate_ops(operation, qubits, features))
+        if noise is not None and operation.name != "barrier":
+            ops.extend(noise.behind(operation, qubits))
+            if operation.name != "delay" and not noise.names(operation):
+                unnamed.append(operation.name)
+            elif noise.misses(operation, qubits):
+                elsewhere.append(f"{operation.name} {qubits}")
+    if noise is not None:
+        noise.report(unnamed)
+        noise.report_couplings(elsewhere)
+    return ops
+
+
+def _instructions(
+    circuit: QuantumCircuit, qubits: Sequence[int], noise: GateNoise | None
+) -> Iterator[tuple[Any, tuple[int, ...]]]:
+    place = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        operation = instruction.operation
+        where = tuple(place[qubit] for qubit in instruction.qubits)
+        named = noise is not None and noise.names(operation)
+        native = named or operation.name in _STANDARD or isinstance(operation, UnitaryGate)
+        definition = None if native or instruction.clbits else getattr(operation, "definition", None)
+        if definition is not None:
+            yield from _instructions(definition, where, noise)
+        else:
+            yield operation, where
+
+
+def _gate_ops(operation: Any, qubits: tuple[int, ...], features: Features) -> Iterator[NoisyOp]:
+    alone = QuantumCircuit(len(qubits), operation.num_clbits)
+    alone.append(operation, alone.qubits, alone.clbits)
+    for op in lower(alone, features):
+        where = tuple(qubits[q] for q in op.qubits)
+        if isinstance(op, Rotation):
+            yield Rotation(where, op.pauli, op.angle)
+        else:
+            yield channel_of_unitary(where, op.matrix)
+
+
+def _superoperator(error: Any) -> NDArray[np.complex128]:
+    """Of a `QuantumError`, circuit or instruction."""
+    return np.asarray(SuperOp(error).data, dtype=np.complex128)

@@ -1,0 +1,179 @@
+"""`report.html`: everything about a run on one page, in one file that needs no other and no network."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from qhybrid.config import RunConfig, dump_config
+from qhybrid.errors import CircuitError
+from qhybrid.files import read_json, read_jsonl, write_text
+from qhybrid.pictures.grids import labelled_rows
+from qhybrid.report.charts import circuit_chart, class_chart, training_chart
+from qhybrid.report.explanations import MEANINGS, TITLES
+from qhybrid.rundir import RunDirectory
+
+_SHOWN = 8
+
+
+def write_report(run: RunDirectory | str | Path) -> Path:
+    """Write `report.html` from whatever stages the run directory holds; stages that are missing are left out.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        RunDirectoryError: Not a run directory, or a file in it cannot be read.
+    """
+    run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
+    config = run.config()
+    page = Environment(
+        loader=PackageLoader("qhybrid.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page.filters["number"] = format_number
+    page.filters["duration"] = format_duration
+    html = page.get_template("report.html.j2").render(
+        config=config,
+        yaml=dump_config(config),
+        meta=_json(run.meta_file),
+        images=_images(run),
+        training=_training(run),
+        evaluation=_evaluation(run),
+        model=_model(run, config),
+        hardware=_hardware(run),
+    )
+    write_text(run.report_file, html)
+    return run.report_file
+
+
+def format_number(value: float | int | None) -> str:
+    """Three significant digits, thousands separated; a dash for what is not known."""
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _images(run: RunDirectory) -> dict[str, str | None]:
+    folder = run.path / "evaluation"
+    return {
+        "generated": _picture(folder / "generated.png") or _picture(run.grid_file),
+        "real": _picture(folder / "real.png"),
+        "nearest": _picture(folder / "nearest.png"),
+    }
+
+
+def _training(run: RunDirectory) -> dict[str, Any] | None:
+    rows = read_jsonl(run.train_log)
+    if not rows:
+        return None
+    return {"chart": _embed(training_chart(rows)), "last": rows[-1]}
+
+
+def _evaluation(run: RunDirectory) -> dict[str, Any] | None:
+    result = _json(run.evaluation_file)
+    if result is None:
+        return None
+    metrics = result["metrics"]
+    rows = [
+        {"reason": None, "floor": None, **metrics[name], "title": TITLES[name], "meaning": MEANINGS[name]}
+        for name in TITLES
+        if name in metrics
+    ]
+    histogram = metrics.get("class_histogram")
+    chart = _embed(class_chart(histogram["generated"], histogram["real"])) if histogram else None
+    return {**result, "rows": rows, "class_chart": chart}
+
+
+def _model(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
+    """Parameters and circuit of the latest checkpoint."""
+    from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
+    from qhybrid.quantum import diagnose
+
+    if latest_checkpoint(run) is None:
+        return None
+    checkpoint = load_checkpoint(run.path)
+    gate = {name: value.numel() for name, value in checkpoint.model.bottleneck.named_parameters()}
+    found: dict[str, Any] = {
+        "step": checkpoint.step,
+        "arm": config.model.bottleneck,
+        "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+        "gate_parameters": sum(gate.values()),
+        "circuit": None,
+    }
+    spec = checkpoint.spec
+    if spec is None:
+        return found
+    circuit = {
+        "name": spec.name,
+        "qubits": spec.num_qubits,
+        "outputs": spec.num_outputs,
+        "inputs": len(spec.inputs),
+        "weights": len(spec.weights),
+        "depth": spec.circuit.depth(),
+        "two_qubit_gates": spec.circuit.num_nonlocal_gates(),
+        "chart": _embed(circuit_chart(spec.circuit)),
+    }
+    try:
+        circuit["dead"] = list(diagnose(spec).dead)
+    except CircuitError:
+        circuit["dead"] = None  # too large to simulate: nothing is known
+    return {**found, "circuit": circuit}
+
+
+def _hardware(run: RunDirectory) -> dict[str, Any] | None:
+    plan = _json(run.hardware / "plan.json")
+    if plan is None:
+        return None
+    return {
+        "plan": plan,
+        "transpiled": _json(run.hardware / "transpiled.json"),
+        "comparison": _json(run.hardware / "comparison.json"),
+        "layout": _picture(run.hardware / "layout.png"),
+        "chart": _picture(run.hardware / "comparison.png"),
+        "variants": _picture(run.hardware / "variants.png"),
+        "images": _device_images(run.hardware / "images.npz", plan["backend"]),
+    }
+
+
+def _device_images(path: Path, backend: str) -> str | None:
+    """Images with the bottleneck on the device above those of exact simulation, from the same seeds."""
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        rows = [(f"bottleneck on {backend}", file["images"][:_SHOWN])]
+        if "exact" in file:
+            rows.append(("exact simulation, same seeds", file["exact"][:_SHOWN]))
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "images.png"
+        labelled_rows(rows, picture)
+        return _picture(picture)
+
+
+def _json(path: Path) -> Any:
+    return read_json(path) if path.is_file() else None
+
+
+def _picture(path: Path) -> str | None:
+    return _embed(path.read_bytes()) if path.is_file() else None
+
+
+def _embed(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

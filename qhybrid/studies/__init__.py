@@ -1,0 +1,1 @@
+"""Many trainings and samplings that are planned, run, compared and reported together."""

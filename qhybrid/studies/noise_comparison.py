@@ -1,0 +1,81 @@
+"""One checkpoint, its circuit exact, with shots and under a device's noise: does noise-aware training pay?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qhybrid.checkpoints.checkpoint import load_checkpoint
+from qhybrid.checkpoints.stages import exact, with_circuit
+from qhybrid.config import DeviceNoiseConfig, EvaluationConfig, QuantumConfig, SamplingConfig
+from qhybrid.data import load_data
+from qhybrid.diffusion.errors import NoiseError
+from qhybrid.evaluation.features import feature_extractor
+from qhybrid.evaluation.scores import distance_scores
+from qhybrid.files import atomic_path, write_json
+from qhybrid.progress import progress
+from qhybrid.quantum.devices.snapshots import snapshot
+from qhybrid.rundir import RunDirectory
+from qhybrid.sampling.generate import generate
+
+
+def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | None = None) -> dict[str, Any]:
+    """Sample the same seeds in three ways; write `noise/images.npz` and `noise/comparison.json`.
+
+    Args:
+        run: A trained run with a circuit.
+        device: Snapshot whose noise the circuit gets; noiseless shots for `shots`.
+        shots: Per expectation value.
+        images: How many; by default as the run's `sampling` section.
+
+    Returns:
+        For each way, KID against the test images with its interval, and the mean absolute difference of its pixels
+        (0 to 255) from the exact images; `floor` is the KID of real images.
+
+    Raises:
+        NoiseError: The run has no circuit of its own kind.
+        CircuitError: There is no such device.
+    """
+    snapshot(device)
+    checkpoint = load_checkpoint(run.path)
+    if checkpoint.config.model.bottleneck != "quantum":
+        raise NoiseError(f"`{run.path}` has a `{checkpoint.config.model.bottleneck}` bottleneck: there is no circuit")
+    clean = exact(checkpoint.config.quantum)
+    noise = DeviceNoiseConfig(device=device)
+    ways: dict[str, QuantumConfig] = {
+        "exact": clean,
+        "shots": clean.model_copy(update={"shots": shots}),
+        "device": clean.model_copy(update={"noise": noise}),
+        "device_and_shots": clean.model_copy(update={"noise": noise, "shots": shots}),
+    }
+    settings = checkpoint.config
+    sampling = settings.sampling or SamplingConfig()
+    seeds = list(range(sampling.seed, sampling.seed + (images or sampling.images)))
+    pictures: dict[str, NDArray[np.uint8]] = {}
+    with progress("sampling", len(ways) * len(seeds)) as advance:
+        for name, quantum in ways.items():
+            pictures[name] = generate(with_circuit(checkpoint, quantum), sampling, seeds, advance)
+    config = settings.evaluation or EvaluationConfig()
+    full = load_data(settings.data.model_copy(update={"classes": None, "n_train": None}))
+    extractor = feature_extractor(full, seed=config.seed, device=settings.training.device)
+    real, _ = extractor(load_data(settings.data).test)
+    result: dict[str, Any] = {"device": device, "shots": shots, "images": len(seeds), "ways": {}}
+    reference = pictures["exact"].astype(np.float64)
+    for name, drawn in pictures.items():
+        features, _ = extractor(drawn)
+        with progress(f"metrics, {name}", 4) as advance:
+            kid = distance_scores(features, real, config, advance)["kid"]
+        result["floor"] = None if kid["floor"] is None else kid["floor"]["value"]
+        result["ways"][name] = {
+            "kid": kid["value"],
+            "interval": kid["interval"],
+            "pixel_difference": float(np.abs(drawn - reference).mean()),
+        }
+    folder = run.path / "noise"
+    with atomic_path(folder / "images.npz") as temporary:
+        arrays: dict[str, Any] = {"seeds": np.array(seeds), **pictures}
+        np.savez_compressed(temporary, **arrays)
+    write_json(folder / "comparison.json", result)
+    return result

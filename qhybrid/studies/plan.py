@@ -1,0 +1,249 @@
+"""Studies: a factorial plan of runs that differ in stated factors, paired by seed.
+
+A study file names a base configuration, seeds, and two kinds of factors. Levels of a `train` factor change what is
+trained; levels of a `sample` factor change only how a trained model is sampled and judged, so all of them share one
+checkpoint. Seed s of every cell has the same training subset, initial weights, batches and image noise.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from qhybrid.checkpoints.stages import circuit_in
+from qhybrid.config import (
+    RunConfig,
+    Section,
+    apply_override,
+    build_config,
+    build_section,
+    parse_override,
+    read_mapping,
+)
+from qhybrid.errors import ConfigError
+from qhybrid.report.explanations import TITLES
+
+Kind = Literal["train", "sample"]
+Levels = dict[str, str]
+Factors = dict[str, dict[str, dict[str, Any]]]
+
+_NAME = r"^[A-Za-z0-9._-]+$"
+# What sampling and evaluation read; all else belongs to the checkpoint.
+_SAMPLING_KEYS = ("sampling", "evaluation", "quantum.noise", "quantum.shots", "quantum.simulator", "diffusion.noise")
+# Image i of seed s is drawn from stream s * this + i, so that no two seeds share an image.
+_IMAGES_PER_SEED = 1_000_000
+
+
+class ReferenceConfig(Section):
+    """What cells are compared with: the cell in which these factors have these levels and the others are the same."""
+
+    train: dict[str, str] = Field(default={})
+    sample: dict[str, str] = Field(default={})
+
+
+class StudyConfig(Section):
+    """A study file. A level is a mapping of dotted keys (as in `--set`) to values; `{}` is the base itself."""
+
+    name: str = Field(pattern=_NAME)
+    base: str | dict[str, Any]
+    seeds: list[int] = Field(min_length=1)
+    metric: str = "kid"
+    train: Factors = Field(default={})
+    sample: Factors = Field(default={})
+    reference: ReferenceConfig | None = None
+
+    @model_validator(mode="after")
+    def _names_are_usable(self) -> StudyConfig:
+        if self.metric not in TITLES:
+            raise ValueError(f"`metric: {self.metric}`: the metrics are {', '.join(TITLES)}")
+        if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"`seeds` are different numbers from 0, found {self.seeds}")
+        for kind, factors in (("train", self.train), ("sample", self.sample)):
+            for factor, levels in factors.items():
+                if not levels:
+                    raise ValueError(f"`{kind}.{factor}` has no levels")
+                for name in (factor, *levels):
+                    if not re.match(_NAME, name):
+                        raise ValueError(f"`{name}` in `{kind}` names folders: use letters, digits, `.`, `_` and `-`")
+        return self
+
+    @model_validator(mode="after")
+    def _reference_exists(self) -> StudyConfig:
+        if self.reference is None:
+            return self
+        named = {"train": self.reference.train, "sample": self.reference.sample}
+        if not any(named.values()):
+            raise ValueError("`reference` names no level, e.g. `reference: {train: {arm: plain}}`")
+        for kind, factors in (("train", self.train), ("sample", self.sample)):
+            for factor, level in named[kind].items():
+                if factor not in factors:
+                    raise ValueError(f"`reference.{kind}.{factor}`: there is no such factor among {list(factors)}")
+                if level not in factors[factor]:
+                    raise ValueError(f"`reference.{kind}.{factor}: {level}`: its levels are {list(factors[factor])}")
+        return self
+
+    @property
+    def factors(self) -> dict[str, list[str]]:
+        """Levels of every factor by its full name, `train.circuit` or `sample.circuit`."""
+        pairs = [("train", self.train), ("sample", self.sample)]
+        return {f"{kind}.{name}": list(levels) for kind, factors in pairs for name, levels in factors.items()}
+
+    @property
+    def reference_levels(self) -> Levels:
+        """Levels of the reference by the factor's full name; empty without a reference."""
+        if self.reference is None:
+            return {}
+        pairs = [("train", self.reference.train), ("sample", self.reference.sample)]
+        return {f"{kind}.{name}": level for kind, levels in pairs for name, level in levels.items()}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to sample and judge a training.
+
+    Attributes:
+        levels: Level of every factor, by its full name.
+        config: What it is sampled and judged with.
+        folder: Its run directory, relative to the study's.
+    """
+
+    levels: Levels
+    config: RunConfig
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training and the cells that share its checkpoint.
+
+    Attributes:
+        seed: Of the study.
+        config: What is trained.
+        folder: Its run directory, relative to the study's.
+        cells: At least one; without `sample` factors, the training's own directory.
+    """
+
+    seed: int
+    config: RunConfig
+    folder: Path
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file and everything that it asks for, seed by seed."""
+
+    config: StudyConfig
+    trainings: tuple[Training, ...]
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read a study file and resolve every cell of it.
+
+    Args:
+        path: The YAML file; a path in `base` is relative to it.
+        overrides: Texts `section.key=value` that change the base.
+
+    Raises:
+        ConfigError: The file, its base or a cell is not valid; a sample level changes training; two cells are the same.
+    """
+    origin = f"study `{path}`"
+    config = build_section(StudyConfig, read_mapping(path, "study"), origin)
+    if isinstance(config.base, str):
+        base = read_mapping(Path(path).parent / config.base, "base configuration")
+    else:
+        base = copy.deepcopy(config.base)
+    for override in overrides:
+        key, value = parse_override(override)
+        apply_override(base, key, value, f"--set `{override}`")
+    trainings = [
+        _training(config, base, levels, seed) for seed in config.seeds for levels in _combinations(config, "train")
+    ]
+    _refuse_twins(trainings[: len(trainings) // len(config.seeds)], origin)
+    return Study(config, tuple(trainings))
+
+
+def describe(levels: Mapping[str, str]) -> str:
+    """The levels of a cell for people: `train circuit=device share=half; sample circuit=exact`."""
+    parts = []
+    for kind in ("train", "sample"):
+        own = [f"{name.removeprefix(kind + '.')}={level}" for name, level in levels.items() if name.startswith(kind)]
+        if own:
+            parts.append(f"{kind} {' '.join(own)}")
+    return "; ".join(parts) or "base"
+
+
+def finished(folder: Path) -> bool:
+    """Whether a cell was judged to the end."""
+    return cell_file(folder).exists()
+
+
+def cell_file(folder: Path) -> Path:
+    """What a finished cell has cost; written last."""
+    return folder / "cell.json"
+
+
+def failure_file(folder: Path) -> Path:
+    """Why a training or a cell failed, in one line; beside its folder, which may not exist."""
+    return folder.with_name(f"{folder.name}.failed")
+
+
+def _combinations(config: StudyConfig, kind: Kind) -> list[Levels]:
+    factors = config.train if kind == "train" else config.sample
+    return [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*factors.values())]
+
+
+def _training(study: StudyConfig, base: Mapping[str, Any], levels: Levels, seed: int) -> Training:
+    values = copy.deepcopy(dict(base))
+    values |= {"name": study.name, "seed": seed, "report": False, "hardware": None, "noise_bank": None}
+    apply_override(values, "data.subset_seed", seed, "study")
+    apply_override(values, "sampling.seed", seed * _IMAGES_PER_SEED, "study")
+    if values.get("evaluation") is None:
+        values["evaluation"] = {}
+    _apply_levels(values, study, "train", levels)
+    full = {f"train.{name}": level for name, level in levels.items()}
+    folder = Path("runs") / (_folder_name(levels) or "base") / f"seed-{seed}"
+    cells = []
+    for own in _combinations(study, "sample"):
+        changed = copy.deepcopy(values)
+        _apply_levels(changed, study, "sample", own)
+        names = full | {f"sample.{name}": level for name, level in own.items()}
+        place = folder / "cells" / _folder_name(own) if own else folder
+        cells.append(Cell(names, build_config(changed, f"study `{study.name}`, {describe(names)}"), place))
+    return Training(seed, build_config(values, f"study `{study.name}`, {describe(full)}"), folder, tuple(cells))
+
+
+def _apply_levels(values: dict[str, Any], study: StudyConfig, kind: Kind, levels: Levels) -> None:
+    factors = study.train if kind == "train" else study.sample
+    for factor, level in levels.items():
+        for key, value in factors[factor][level].items():
+            origin = f"study `{study.name}`, {kind}.{factor}.{level}"
+            if kind == "sample" and not any(f"{key}.".startswith(f"{allowed}.") for allowed in _SAMPLING_KEYS):
+                raise ConfigError(f"{origin}: `{key}` changes what is trained: make it a level of a `train` factor")
+            apply_override(values, key, copy.deepcopy(value), origin)
+
+
+def _folder_name(levels: Levels) -> str:
+    return ",".join(f"{name}={level}" for name, level in levels.items())
+
+
+def _refuse_twins(trainings: Sequence[Training], origin: str) -> None:
+    """Two cells of one seed that are trained and sampled alike belong to a factor that changes nothing."""
+    known: dict[str, Levels] = {}
+    for training in trainings:
+        for cell in training.cells:
+            sampled = circuit_in(cell.config, "sampling")
+            key = training.config.model_dump_json() + sampled.model_dump_json()
+            if key in known:
+                raise ConfigError(
+                    f"{origin}: `{describe(known[key])}` and `{describe(cell.levels)}` are the same run: a level "
+                    "of one factor changes nothing (see also `diffusion.noise.circuit`)"
+                )
+            known[key] = cell.levels

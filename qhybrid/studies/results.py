@@ -1,0 +1,144 @@
+"""What a study found: every cell and seed, means over seeds, and differences to the reference, paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qhybrid.files import read_json, read_jsonl, write_json
+from qhybrid.rundir import RunDirectory, describe_environment
+from qhybrid.studies.plan import Cell, Levels, Study, Training, cell_file, failure_file, finished
+from qhybrid.studies.statistics import holm, mean_interval, sign_flip_p
+
+Values = dict[int, float]
+"""The metric of one cell by seed."""
+
+
+def collect(study: Study, out: Path) -> dict[str, Any]:
+    """Read what is finished in `out`, compare, and write `study.json`.
+
+    Returns:
+        What `study.json` holds: `runs` (every cell and seed: metric, interval, numbers of images, floor, all metrics,
+        seconds; or why there is none), `cells` (means over seeds), `comparisons` (each cell with the one that has the
+        levels of `reference`) and `effects` (each level of a factor named there with its reference level, averaged
+        over all other factors).
+    """
+    runs = [_row(study, training, cell, out) for training in study.trainings for cell in training.cells]
+    cells = _group(runs)
+    reference = study.config.reference_levels
+    result = {
+        "name": study.config.name,
+        "metric": study.config.metric,
+        "seeds": study.config.seeds,
+        "factors": study.config.factors,
+        "reference": reference,
+        "cells": [_summary(levels, rows) for levels, rows in cells],
+        "comparisons": _comparisons(cells, reference),
+        # Of a single factor, effects would be the comparisons once more.
+        "effects": _effects(cells, study.config.factors, reference) if len(study.config.factors) > 1 else [],
+        "runs": runs,
+        "environment": describe_environment(),
+    }
+    write_json(out / "study.json", result)
+    return result
+
+
+def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"levels": cell.levels, "seed": training.seed, "folder": str(cell.folder), "value": None}
+    folder = out / cell.folder
+    if not finished(folder):
+        notes = [path for path in (failure_file(folder), failure_file(out / training.folder)) if path.exists()]
+        reason = notes[0].read_text(encoding="utf-8").partition("\n")[0] if notes else "not run yet"
+        return row | {"failed": bool(notes), "reason": reason}
+    run = RunDirectory(folder)
+    metrics = read_json(run.evaluation_file)["metrics"]
+    entry = metrics[study.config.metric]
+    trained = read_jsonl(RunDirectory(out / training.folder).train_log)
+    floor = entry["floor"]
+    return row | {
+        "value": entry["value"],
+        "interval": entry["interval"],
+        "floor": None if floor is None else floor["value"],
+        "n_generated": entry.get("n_generated"),
+        "n_real": entry.get("n_real"),
+        "metrics": {name: other["value"] for name, other in metrics.items()},
+        "seconds": {"training": trained[-1]["seconds"] if trained else None, **read_json(cell_file(folder))["seconds"]},
+        **({} if entry["value"] is not None else {"failed": True, "reason": entry["reason"]}),
+    }
+
+
+def _group(runs: Sequence[dict[str, Any]]) -> list[tuple[Levels, list[dict[str, Any]]]]:
+    grouped: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
+    for row in runs:
+        grouped.setdefault(tuple(row["levels"].items()), []).append(row)
+    return [(dict(levels), rows) for levels, rows in grouped.items()]
+
+
+def _values(rows: Sequence[Mapping[str, Any]]) -> Values:
+    return {row["seed"]: row["value"] for row in rows if row["value"] is not None}
+
+
+def _summary(levels: Levels, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = _values(rows)
+    floors = [row["floor"] for row in rows if row.get("floor") is not None]
+    return {
+        "levels": levels,
+        "n_seeds": len(values),
+        "mean": float(np.mean(list(values.values()))) if values else None,
+        "interval": _listed(mean_interval(list(values.values()))),
+        "floor": float(np.mean(floors)) if floors else None,
+    }
+
+
+def _comparisons(cells: Sequence[tuple[Levels, list[dict[str, Any]]]], reference: Levels) -> list[dict[str, Any]]:
+    known = {tuple(levels.items()): _values(rows) for levels, rows in cells}
+    found = []
+    for key, values in known.items():
+        # Same keys in the same order: the reference replaces levels in place.
+        other = tuple((dict(key) | reference).items())
+        if other != key:
+            found.append({"levels": dict(key), "reference": dict(other), **_compare(values, known[other])})
+    return _corrected(found) if reference else []
+
+
+def _effects(
+    cells: Sequence[tuple[Levels, list[dict[str, Any]]]], factors: Mapping[str, list[str]], reference: Levels
+) -> list[dict[str, Any]]:
+    known = {tuple(levels.items()): _values(rows) for levels, rows in cells}
+
+    def average(factor: str, level: str) -> Values:
+        """Mean over all cells with this level, for seeds that have all of them."""
+        parts = [values for key, values in known.items() if dict(key)[factor] == level]
+        complete = set.intersection(*(set(values) for values in parts))
+        return {seed: float(np.mean([values[seed] for values in parts])) for seed in sorted(complete)}
+
+    found = [
+        {"factor": factor, "level": level, "reference": base, **_compare(average(factor, level), average(factor, base))}
+        for factor, base in reference.items()
+        for level in factors[factor]
+        if level != base
+    ]
+    return _corrected(found)
+
+
+def _compare(values: Values, reference: Values) -> dict[str, Any]:
+    differences = [values[seed] - reference[seed] for seed in values if seed in reference]
+    return {
+        "n_pairs": len(differences),
+        "difference": float(np.mean(differences)) if differences else None,
+        "interval": _listed(mean_interval(differences)),
+        "p": sign_flip_p(differences) if differences else None,
+    }
+
+
+def _corrected(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add Holm's correction over all comparisons that could be made."""
+    adjusted = iter(holm([item["p"] for item in found if item["p"] is not None]))
+    return [item | {"p_holm": None if item["p"] is None else next(adjusted)} for item in found]
+
+
+def _listed(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)

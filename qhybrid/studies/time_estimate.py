@@ -1,0 +1,100 @@
+"""What a run will take, from a few real steps: for `--dry-run`."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+from qhybrid.checkpoints.checkpoint import Checkpoint
+from qhybrid.checkpoints.stages import circuit_in
+from qhybrid.config import RunConfig
+from qhybrid.data import load_data
+from qhybrid.diffusion.schedules import terminal_snr
+from qhybrid.diffusion.sources import open_bank
+from qhybrid.models.build import build_model, circuit_spec, parameter_counts
+from qhybrid.sampling.generate import generate_batch
+from qhybrid.training.loop import prepare
+
+_WARM_UP_STEPS, _TIMED_STEPS, _TIMED_REVERSE_STEPS = 2, 5, 3
+_ARMS = ("plain", "se", "quantum", "published")
+
+
+def estimate(config: RunConfig) -> list[str]:
+    """Lines that tell the data, the parameters of each arm and the training time measured on a few steps."""
+    data = load_data(config.data)
+    step = training_step_seconds(config)
+    lines = [
+        f"data: {data.name}, {len(data.train)} training images of {data.image_size}x{data.image_size}x{data.channels}"
+    ]
+    for arm in _ARMS:
+        counts = parameter_counts(build_model(_with_arm(config, arm), data.channels))
+        chosen = "  <- this run" if arm == config.model.bottleneck else ""
+        parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        lines.append(f"parameters, {arm}: {sum(counts.values()):,} ({parts}){chosen}")
+    lines += _describe_diffusion(config)
+    whole = duration(step * config.training.steps)
+    lines.append(f"training: {1e3 * step:.0f} ms a step, {config.training.steps:,} steps: about {whole}")
+    if config.sampling is not None:
+        whole = duration(sampling_seconds(config))
+        lines.append(f"sampling: {config.sampling.images:,} images in {config.sampling.steps} steps: about {whole}")
+    return lines
+
+
+def training_step_seconds(config: RunConfig) -> float:
+    """Median time of a few real training steps."""
+    trainer = prepare(config)
+    seconds = []
+    for _ in range(_WARM_UP_STEPS + _TIMED_STEPS):
+        start = time.perf_counter()
+        trainer.train_step()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[_WARM_UP_STEPS:])
+
+
+def sampling_seconds(config: RunConfig) -> float:
+    """Time of the configuration's sampling, from a few reverse steps of one batch with untrained weights."""
+    if config.sampling is None:
+        return 0.0
+    data = load_data(config.data)
+    staged = circuit_in(config, "sampling")
+    model = build_model(staged, data.channels).eval()
+    untrained = Checkpoint(Path(), staged, model, 0, circuit_spec(staged), data.channels, data.image_size)
+    seeds = list(range(min(config.sampling.batch_size, config.sampling.images)))
+    few = config.sampling.model_copy(update={"steps": min(_TIMED_REVERSE_STEPS, config.sampling.steps)})
+    generate_batch(untrained, few.model_copy(update={"steps": 1}), seeds)
+    start = time.perf_counter()
+    generate_batch(untrained, few, seeds)
+    seconds = time.perf_counter() - start
+    return seconds * config.sampling.steps / few.steps * config.sampling.images / len(seeds)
+
+
+def _describe_diffusion(config: RunConfig) -> list[str]:
+    diffusion, noise = config.diffusion, config.diffusion.noise
+    lines = [
+        f"schedule: {diffusion.schedule.kind}, training times {diffusion.times.kind}, terminal signal-to-noise ratio "
+        f"{terminal_snr(diffusion):.2g}"
+    ]
+    if noise.bank is not None:
+        record = open_bank(noise).record
+        lines.append(
+            f"noise: bank `{record.name}` ({record.source} of {record.provenance.get('backend')}), {record.numbers:,} "
+            f"numbers, used {record.uses:.2f} times so far"
+        )
+    elif noise.simulate is not None:
+        lines.append(f"noise: {noise.source}, simulated on {noise.simulate.device}")
+    return lines
+
+
+def _with_arm(config: RunConfig, arm: str) -> RunConfig:
+    model = config.model.model_copy(update={"bottleneck": arm})
+    # Only parameters are counted, and the published circuit may not fit this run's device or noise mode.
+    quantum = config.quantum.model_copy(update={"simulator": "compiled", "noise": None, "shots": None})
+    return config.model_copy(update={"model": model, "quantum": quantum})
+
+
+def duration(seconds: float) -> str:
+    """For people: `2 h 5 min` or `3 min 20 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,228 @@
+"""Studies: what a file asks for, what is compared with what, and that a killed one goes on."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from qhybrid.errors import ConfigError
+from qhybrid.evaluation.features import feature_extractor
+from qhybrid.files import write_json
+from qhybrid.rundir import RunDirectory
+from qhybrid.studies.plan import cell_file, load_study
+from qhybrid.studies.report import cell_table, conclusions, seeds_needed
+from qhybrid.studies.results import collect
+
+BASE = {
+    "data": {"n_train": 40},
+    "model": {"channels": [8, 8, 8], "time_dim": 8},
+    "quantum": {"qubits": 2, "layers": 1},
+    "training": {
+        "steps": 8,
+        "batch_size": 8,
+        "learning_rate": 1e-2,
+        "warmup_steps": 0,
+        "checkpoint_every": 2,
+        "device": "cpu",
+        "threads": 1,
+    },
+    "sampling": {"images": 20, "steps": 2},
+    "evaluation": {"kid_subsets": 3, "kid_subset_size": 10},
+}
+STUDY = {
+    "name": "tiny",
+    "base": BASE,
+    "seeds": [0, 1],
+    "train": {"arm": {"plain": {"model.bottleneck": "plain"}, "quantum": {}}},
+    "sample": {"circuit": {"exact": {}, "shots": {"quantum.shots": 4, "sampling.eta": 1.0}}},
+    "reference": {"train": {"arm": "plain"}},
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_study(**sections):
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(STUDY | sections))
+        return path
+
+    return write_study
+
+
+def test_a_study_is_every_combination_with_each_seed(write):
+    study = load_study(write(), ["training.steps=9"])
+    assert [str(item.folder) for item in study.trainings] == [
+        f"runs/arm={arm}/seed-{seed}" for seed in (0, 1) for arm in ("plain", "quantum")
+    ]
+    first, second = study.trainings[0], study.trainings[3]
+    assert first.config.model.bottleneck == "plain"
+    assert first.config.quantum.shots is None
+    assert [cell.levels["sample.circuit"] for cell in first.cells] == ["exact", "shots"]
+    assert [cell.config.quantum.shots for cell in first.cells] == [None, 4]
+    assert second.config.training.steps == 9
+    # A seed is the same subset, weights and image noise in all cells, and shares no image noise with another seed.
+    for cell in second.cells:
+        assert (cell.config.seed, cell.config.data.subset_seed) == (1, 1)
+        assert cell.config.sampling.seed >= first.config.sampling.seed + first.config.sampling.images
+
+
+@pytest.mark.parametrize(("name", "cells"), [("noise_factorial", 27), ("arms_digits", 3)])
+def test_shipped_studies_are_valid(root, name, cells):
+    study = load_study(root / "configs" / "studies" / f"{name}.yaml")
+    assert sum(len(training.cells) for training in study.trainings) == cells * len(study.config.seeds)
+
+
+def test_without_sample_factors_a_cell_is_the_run_itself(write, tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
+    study = load_study(write(base="base.yaml", sample={}))
+    assert [cell.folder for cell in study.trainings[0].cells] == [study.trainings[0].folder]
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"seed": 3}, ["unknown key `seed`", "seeds"]),
+        ({"seeds": []}, ["seeds"]),
+        ({"seeds": [1, 1]}, ["seeds", "1, 1"]),
+        ({"metric": "isc"}, ["isc", "kid"]),
+        ({"base": "nowhere.yaml"}, ["nowhere.yaml"]),
+        ({"base": {"modle": {}}}, ["modle", "model"]),
+        ({"train": {"arm": {}}}, ["train.arm"]),
+        ({"train": {"arm": {"a/b": {}}}}, ["a/b"]),
+        ({"train": {"arm": {"plain": {"model.bottleneck": "plane"}}}}, ["arm=plain", "plane"]),
+        ({"sample": {"x": {"a": {}, "b": {"training.steps": 5}}}}, ["sample.x.b", "training.steps", "train"]),
+        ({"sample": {"x": {"a": {}, "b": {"sampling.images": 20}}}}, ["x=a", "x=b", "same run"]),
+        ({"reference": {"train": {"gate": "plain"}}}, ["reference.train.gate", "arm"]),
+        ({"reference": {"train": {"arm": "se"}}}, ["reference.train.arm", "se", "plain"]),
+        ({"reference": {}}, ["reference"]),
+    ],
+)
+def test_a_wrong_study_file_is_refused_in_one_line(write, sections, named):
+    with pytest.raises(ConfigError) as refusal:
+        load_study(write(**sections))
+    for part in named:
+        assert part in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.fixture
+def planted(write, tmp_path):
+    """The result of a study whose finished cells hold KID values given by a function of levels and seed."""
+
+    def make(value, seeds, missing=()):
+        study = load_study(write(seeds=list(range(seeds))))
+        for training in study.trainings:
+            for cell in training.cells:
+                folder = tmp_path / "out" / cell.folder
+                if (training.seed, *cell.levels.values()) in missing:
+                    continue
+                kid = {"value": value(*cell.levels.values(), training.seed), "interval": None, "floor": None}
+                write_json(RunDirectory(folder).evaluation_file, {"metrics": {"kid": kid}})
+                write_json(cell_file(folder), {"seconds": {"sampling": 1.0, "evaluation": 1.0}})
+        return collect(study, tmp_path / "out")
+
+    return make
+
+
+def test_a_planted_effect_is_found_and_paired_by_seed(planted):
+    # Seeds differ by far more than the arms; only pairing shows the effect.
+    def kid(arm, circuit, seed):
+        return seed + (0.1 + 0.001 * seed if arm == "quantum" else 0.0) + (1.0 if circuit == "shots" else 0.0)
+
+    result = planted(kid, 8)
+    assert [item["levels"]["sample.circuit"] for item in result["comparisons"]] == ["exact", "shots"]
+    for item in result["comparisons"]:
+        assert item["reference"] == item["levels"] | {"train.arm": "plain"}
+        assert item["difference"] == pytest.approx(0.1035)
+        assert item["p"] == 2 / 2**8
+        assert item["p_holm"] == 2 * item["p"]
+        assert item["interval"][0] < 0.1035 < item["interval"][1]
+    (effect,) = result["effects"]
+    assert (effect["level"], effect["difference"]) == ("quantum", pytest.approx(0.1035))
+    text = " ".join(conclusions(result))
+    assert "2 differ" in text
+    assert "smallest" not in text
+    assert [row[-1] for row in cell_table(result)] == ["", "reference", "reference", "higher", "higher"]
+
+
+def test_a_null_result_is_said_as_such(planted):
+    result = planted(lambda arm, circuit, seed: 0.1 * (-1) ** seed * (arm == "quantum"), 10)
+    assert "none differ" in " ".join(conclusions(result))
+    assert cell_table(result)[-1][-1] == "no difference shown"
+
+
+def test_too_few_seeds_are_said_to_show_nothing(planted):
+    result = planted(lambda arm, circuit, seed: float(arm == "quantum") + seed, 4)
+    text = " ".join(conclusions(result))
+    assert "smallest possible p is 0.125" in text
+    assert seeds_needed(2) == 7
+    assert "take 7 seeds" in text
+
+
+def test_a_missing_cell_leaves_its_pair_out(planted):
+    result = planted(lambda arm, circuit, seed: seed, 6, missing={(2, "quantum", "shots")})
+    assert [item["n_pairs"] for item in result["comparisons"]] == [6, 5]
+    assert result["effects"][0]["n_pairs"] == 5
+    assert "1 of 24" in conclusions(result)[-1]
+
+
+def test_a_dry_run_tells_what_it_takes_and_what_it_can_show(write, tmp_path, command):
+    code, said, _ = command("study", write(), "--dry-run", "--out", tmp_path / "out", "--set", "training.steps=9")
+    assert code == 0
+    assert "set training.steps=9" in said
+    assert "arm=quantum: 9 steps" in said
+    assert "2 trainings and 4 cells, 2 seeds of each" in said
+    assert "2 cells are compared with the reference: the smallest p of 2 pairs is 0.5, after correction 1" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_runs_is_refused(write, tmp_path, command):
+    study = load_study(write())
+    RunDirectory.create(tmp_path / "out" / study.trainings[0].folder, study.trainings[0].config)
+    code, _, err = command("study", write(), "--out", tmp_path / "out", "--set", "training.steps=9")
+    assert code == 2
+    assert "training.steps: 8 there, 9 here" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_path, cached, digits, command):
+    feature_extractor(digits)  # once here, instead of in both workers
+    arms = STUDY["train"]["arm"] | {"nowhere": {"quantum.noise": {"device": "fake_nowhere"}}}
+    path, out = write(train={"arm": arms}), tmp_path / "out"
+    with (tmp_path / "errors").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qhybrid", "study", path, "--out", out, "--jobs", "2"], stderr=log
+        )
+    while not list(out.glob("runs/*/seed-0/cells/*/cell.json")):
+        assert process.poll() is None, (tmp_path / "errors").read_text()
+        time.sleep(0.02)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert len(gone) >= 2
+    assert not alive
+    before = {file: file.stat().st_mtime_ns for file in out.glob("runs/*/seed-*/cells/*/cell.json")}
+    code, said, errors = command("study", path, "--out", out)
+    assert code == 2
+    assert "fake_nowhere" in errors.splitlines()[-1]
+    assert "Failed: train arm=nowhere" in said
+    assert before
+    assert before == {file: file.stat().st_mtime_ns for file in before}
+    result = json.loads((out / "study.json").read_text())
+    values = {(*run["levels"].values(), run["seed"]): run["value"] for run in result["runs"]}
+    assert len(values) == 12
+    for (arm, _, _), value in values.items():
+        assert (value is None) == (arm == "nowhere")
+    assert values["plain", "exact", 0] != values["quantum", "exact", 0]
+    assert values["quantum", "exact", 0] != values["quantum", "shots", 0]
+    with np.load(out / "runs/arm=quantum/seed-1/cells/circuit=shots/samples/images.npz") as file:
+        assert file["seeds"][0] == 1_000_000
+    assert (out / "study.png").read_bytes()[:4] == b"\x89PNG"
+    assert "| plain | shots | 2 |" in (out / "summary.md").read_text()

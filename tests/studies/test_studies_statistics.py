@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from qhybrid.studies.statistics import holm, mean_interval, sign_flip_p, smallest_p
+
+
+def test_sign_flips_counted_by_hand():
+    assert sign_flip_p([1.0, 2.0, 3.0]) == 2 / 8
+    assert sign_flip_p([1.0, -1.0]) == 1.0
+    # Of the 8 sign patterns of (3, 2, -1), sum 4, two are larger (6, -6) and two as large.
+    assert sign_flip_p([3.0, 2.0, -1.0]) == 4 / 8
+    assert sign_flip_p([0.0, 0.0]) == 1.0
+    # Differences of one size: sums that differ by rounding alone are ties.
+    assert sign_flip_p([0.1] * 3 + [-0.1]) == pytest.approx(stats.binomtest(3, 4).pvalue)
+
+
+@pytest.mark.parametrize("count", [2, 5, 9])
+def test_sign_flips_agree_with_scipy(rng, count):
+    for _ in range(5):
+        differences = rng.normal(0.5, 1, count)
+        expected = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
+        assert sign_flip_p(differences) == pytest.approx(expected.pvalue)
+        assert sign_flip_p(np.abs(differences)) == smallest_p(count)
+
+
+def test_many_pairs_are_flipped_at_random(rng):
+    differences = rng.normal(0.3, 1, 60)
+    assert sign_flip_p(differences) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
+    assert 0 < sign_flip_p(np.ones(60)) < 1e-4
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_mean_interval_is_the_percentile_bootstrap_of_scipy_at_the_widened_level(rng):
+    values = rng.normal(3, 2, 8)
+    tail = stats.norm.cdf(np.sqrt(8 / 7) * stats.t.ppf(0.025, 7))
+    expected = stats.bootstrap(
+        (values,), np.mean, confidence_level=1 - 2 * tail, method="percentile", n_resamples=20_000, vectorized=True
+    ).confidence_interval
+    spread = values.std() / np.sqrt(8)
+    assert mean_interval(values) == pytest.approx([expected.low, expected.high], abs=0.15 * spread)
+
+
+def test_mean_interval_covers_the_mean(rng):
+    hits = []
+    for _ in range(300):
+        low, high = mean_interval(rng.normal(1, 1, 8))
+        hits.append(low <= 1 <= high)
+    # The plain percentile interval covers 0.89 of them; 0.02 is 1.6 standard errors of this count.
+    assert 0.92 <= np.mean(hits) <= 0.985
+
+
+def test_too_few_values_have_no_interval():
+    assert mean_interval([1.0, 2.0, 3.0, 4.0]) is None
+    assert mean_interval([]) is None
+    assert mean_interval([2.0] * 5) == (2.0, 2.0)
