@@ -1,0 +1,51 @@
+"""Strict, typed configuration: YAML file -> `RunConfig`.
+
+One file per section. A stage runs if its section is present (`sampling`, `evaluation`, `hardware`) or set (`report`).
+Unknown keys and wrong types are refused with the key, the value and what is allowed.
+"""
+
+from qhybrid.config.data import DataConfig
+from qhybrid.config.diffusion import (
+    DiffusionConfig,
+    NoiseConfig,
+    ScheduleConfig,
+    ShareConfig,
+    SimulatedNoiseConfig,
+    TimeDensityConfig,
+)
+from qhybrid.config.evaluation import EvaluationConfig
+from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
+from qhybrid.config.model import ModelConfig
+from qhybrid.config.quantum import DeviceNoiseConfig, QuantumConfig
+from qhybrid.config.run import RunConfig, build_config, build_section
+from qhybrid.config.sampling import SamplingConfig
+from qhybrid.config.section import Section
+from qhybrid.config.training import TrainingConfig
+from qhybrid.config.yaml_files import apply_override, dump_config, load_config, parse_override, read_mapping
+
+__all__ = [
+    "DataConfig",
+    "DeviceNoiseConfig",
+    "DiffusionConfig",
+    "EvaluationConfig",
+    "HardwareConfig",
+    "ModelConfig",
+    "NoiseBankConfig",
+    "NoiseConfig",
+    "QuantumConfig",
+    "RunConfig",
+    "SamplingConfig",
+    "ScheduleConfig",
+    "Section",
+    "ShareConfig",
+    "SimulatedNoiseConfig",
+    "TimeDensityConfig",
+    "TrainingConfig",
+    "apply_override",
+    "build_config",
+    "build_section",
+    "dump_config",
+    "load_config",
+    "parse_override",
+    "read_mapping",
+]

@@ -1,0 +1,100 @@
+"""All sections of a run, validated together; errors in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from qhybrid.config.data import DataConfig
+from qhybrid.config.diffusion import DiffusionConfig
+from qhybrid.config.evaluation import EvaluationConfig
+from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
+from qhybrid.config.model import ModelConfig
+from qhybrid.config.quantum import QuantumConfig
+from qhybrid.config.sampling import SamplingConfig
+from qhybrid.config.section import Section, SectionT
+from qhybrid.config.training import TrainingConfig
+from qhybrid.errors import ConfigError
+
+
+class RunConfig(Section):
+    """Everything that a run needs to be repeated."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = Field(default=0, ge=0)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    quantum: QuantumConfig = QuantumConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    training: TrainingConfig = TrainingConfig()
+    sampling: SamplingConfig | None = None
+    evaluation: EvaluationConfig | None = None
+    noise_bank: NoiseBankConfig | None = None
+    hardware: HardwareConfig | None = None
+    report: bool = False
+
+    @model_validator(mode="after")
+    def _stages_have_what_they_need(self) -> RunConfig:
+        if self.evaluation is not None and self.sampling is None:
+            raise ValueError("`evaluation` judges generated images: give a `sampling` section as well")
+        if self.hardware is not None and self.model.bottleneck not in ("quantum", "published"):
+            raise ValueError(
+                f"`hardware` runs the circuit of the bottleneck; `model.bottleneck: {self.model.bottleneck}` has none"
+            )
+        noise = self.diffusion.noise
+        if self.noise_bank is not None and (noise.bank is None or noise.source != self.noise_bank.source):
+            raise ValueError(
+                f"`noise_bank` (source {self.noise_bank.source}) draws the file that `diffusion.noise.bank` names; "
+                f"found `bank: {noise.bank}` and `source: {noise.source}` there"
+            )
+        if self.sampling is not None and self.sampling.steps > self.diffusion.timesteps:
+            raise ValueError(
+                f"`sampling.steps: {self.sampling.steps}` exceeds `diffusion.timesteps: {self.diffusion.timesteps}`"
+            )
+        return self
+
+
+def build_config(values: Mapping[str, Any], origin: str = "configuration") -> RunConfig:
+    """Validate a nested mapping.
+
+    Raises:
+        ConfigError: One line that names each wrong key, its value and what is allowed.
+    """
+    return build_section(RunConfig, values, origin)
+
+
+def build_section(section: type[SectionT], values: Mapping[str, Any], origin: str) -> SectionT:
+    """Validate the values of one section, e.g. a stored one with options of the command line on top.
+
+    Raises:
+        ConfigError: One line that names each wrong key, its value and what is allowed.
+    """
+    try:
+        return section.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(_describe(item, section) for item in error.errors())
+        raise ConfigError(f"{origin}: {problems}") from None
+
+
+def _describe(item: Any, root: type[Section]) -> str:
+    """One pydantic error as `key: value is wrong, allowed is ...`."""
+    # Union branches appear in the location as type names in brackets; users know only keys.
+    key = ".".join(str(part) for part in item["loc"] if not re.search(r"[\[(]", str(part))) or "(top level)"
+    if item["type"] == "extra_forbidden":
+        return f"unknown key `{key}` (allowed here: {', '.join(_siblings(item['loc'], root))})"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"`{key}`: {message}"
+    return f"`{key}` is {item['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _siblings(location: Sequence[Any], root: type[Section]) -> list[str]:
+    section: Any = root
+    for part in location[:-1]:
+        annotation = section.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        section = next(item for item in candidates if isinstance(item, type) and issubclass(item, Section))
+    return list(section.model_fields)
