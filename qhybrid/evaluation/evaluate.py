@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData, load_data
 from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.evaluation.explanations import TITLES
 from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.memorisation import held_out, nearest_images
 from qhybrid.evaluation.scores import class_scores, distance_scores, memorisation_scores
 from qhybrid.files import write_json
 from qhybrid.pictures.grids import image_grid, labelled_rows
 from qhybrid.progress import progress
-from qhybrid.report.explanations import TITLES
 from qhybrid.rundir import RunDirectory
 
 Images = NDArray[np.uint8]

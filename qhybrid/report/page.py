@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qhybrid.config import RunConfig, dump_config
 from qhybrid.errors import CircuitError
+from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.files import read_json, read_jsonl, write_text
 from qhybrid.pictures.grids import labelled_rows
 from qhybrid.report.charts import circuit_chart, class_chart, training_chart
-from qhybrid.report.explanations import MEANINGS, TITLES
 from qhybrid.rundir import RunDirectory
 
 _SHOWN = 8

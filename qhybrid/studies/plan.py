@@ -28,7 +28,7 @@ from qhybrid.config import (
     read_mapping,
 )
 from qhybrid.errors import ConfigError
-from qhybrid.report.explanations import TITLES
+from qhybrid.evaluation.explanations import TITLES
 
 Kind = Literal["train", "sample"]
 Levels = dict[str, str]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.files import atomic_path, write_text
-from qhybrid.report.explanations import MEANINGS, TITLES
 from qhybrid.studies.plan import Study, describe
 from qhybrid.studies.statistics import smallest_p
 
