@@ -72,9 +72,9 @@ def transpile(
     as_json: JsonOption = False,
 ) -> None:
     """Place the trained circuit on a backend: candidates, layout, estimated success; writes hardware/layout.png."""
-    from hardware.comparison.figures import draw_layout
     from hardware.errors import HardwareError
     from hardware.placement.isa_cache import cached_transpile
+    from hardware.placement.layout_figure import draw_layout
     from hardware.service.backends import open_backend
     from qhybrid.checkpoints.checkpoint import load_checkpoint
     from qhybrid.rundir import RunDirectory

@@ -109,9 +109,11 @@ def noise(
 
 def report_certificate(path: Path, certificate: Certificate) -> None:
     """Print what a bank is worth; one line says which claims it fails, if any."""
-    from qhybrid.commands.noise import print_certificate
+    from qhybrid.diffusion.certificate_table import certificate_lines, certificate_table
 
-    print_certificate(certificate)
+    _console.print(certificate_table(certificate))
+    for line in certificate_lines(certificate):
+        say(line)
     say(f"bank: {path}")
     if certificate.failed:
         failed = ", ".join(certificate.failed)

@@ -1,4 +1,4 @@
-"""Pictures of a layout on the coupling map and of a comparison; drawn without a display."""
+"""Pictures of a comparison between device and simulation; drawn without a display."""
 
 from __future__ import annotations
 
@@ -7,61 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rustworkx
-from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from qiskit.providers import BackendV2
 
 from qhybrid.files import atomic_path
 
 _GREY, _BLUE, _ORANGE = "0.75", "#1f77b4", "#e6731a"
-
-
-def draw_layout(backend: BackendV2, layouts: Sequence[Sequence[int]], path: Path) -> None:
-    """The coupling map, each copy's qubits marked with their numbers in the circuit, a colour per copy; PNG."""
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    layout_axes(figure.add_subplot(), backend, layouts)
-    _save(figure, path)
-
-
-def layout_axes(axes: Axes, backend: BackendV2, layouts: Sequence[Sequence[int]]) -> None:
-    """What `draw_layout` draws, on given axes."""
-    edges = (
-        sorted({(min(a, b), max(a, b)) for a, b in backend.coupling_map.get_edges()}) if backend.coupling_map else []
-    )
-    owner = {qubit: number for number, layout in enumerate(layouts) for qubit in layout}
-    size = backend.num_qubits if edges else len(owner)
-    places = _positions(size, edges)
-    for a, b in edges:
-        inside = a in owner and owner[a] == owner.get(b)
-        axes.plot(
-            places[[a, b], 0],
-            places[[a, b], 1],
-            color=_colour(owner[a]) if inside else _GREY,
-            linewidth=3 if inside else 1,
-            zorder=1,
-        )
-    rest = [qubit for qubit in range(size) if qubit not in owner]
-    axes.scatter(places[rest, 0], places[rest, 1], s=30, color=_GREY, zorder=2)
-    for copy, layout in enumerate(layouts):
-        chosen = places[list(layout)]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=180, color=_colour(copy), zorder=3)
-        for number, place in enumerate(chosen):
-            axes.text(place[0], place[1], str(number), ha="center", va="center", color="white", fontsize=8, zorder=4)
-    where = f"device qubits {', '.join(map(str, layouts[0]))}" if len(layouts) == 1 else f"{len(layouts)} places"
-    axes.set_title(f"{backend.name}: circuit qubits 0 to {len(layouts[0]) - 1} on {where}", fontsize=9)
-    axes.set_aspect("equal")
-    axes.axis("off")
-
-
-def _colour(copy: int) -> Any:
-    # The first copy, the best one, keeps the accent colour, and no other comes near it.
-    others = [colormaps["tab20"](index) for index in range(0, 20, 2) if index != 2]
-    return _ORANGE if copy == 0 else others[(copy - 1) % len(others)]
 
 
 def draw_comparison(
@@ -123,32 +76,6 @@ def draw_variants(variants: Sequence[dict[str, Any]], backend: str, path: Path) 
     panels[0].invert_yaxis()
     figure.suptitle(f"{backend} against exact simulation", fontsize=10)
     _save(figure, path)
-
-
-def _positions(size: int, edges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """Places in the plane whose distances follow those on the coupling map: classical scaling, then stress reduction.
-
-    Devices do not state where their qubits lie. Torgerson's scaling of path lengths unfolds a lattice, SMACOF
-    (de Leeuw 1977) evens it out; both are deterministic.
-    """
-    if not edges:
-        return np.stack([np.arange(size, dtype=np.float64), np.zeros(size)], axis=1)
-    graph: rustworkx.PyGraph[None, None] = rustworkx.PyGraph()
-    graph.add_nodes_from([None] * size)
-    graph.add_edges_from([(a, b, None) for a, b in edges])
-    paths = rustworkx.distance_matrix(graph, null_value=np.inf)
-    distance = np.where(np.isfinite(paths), paths, paths[np.isfinite(paths)].max() + 1)
-    centre = np.eye(size) - 1.0 / size
-    values, vectors = np.linalg.eigh(-0.5 * centre @ distance**2 @ centre)
-    places: NDArray[np.float64] = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0))
-    with np.errstate(divide="ignore"):
-        weights = np.where(distance > 0, distance**-2.0, 0.0)
-    inverse = np.linalg.pinv(np.diag(weights.sum(axis=1)) - weights)
-    for _ in range(100):
-        now = np.linalg.norm(places[:, None] - places[None], axis=-1)
-        ratio = np.divide(weights * distance, now, out=np.zeros_like(now), where=now > 1e-9)
-        places = inverse @ (np.diag(ratio.sum(axis=1)) - ratio) @ places
-    return places
 
 
 def _save(figure: Figure, path: Path) -> None:

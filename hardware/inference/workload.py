@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from qiskit.providers import BackendV2
 from torch import Tensor
 
-from hardware.comparison.figures import draw_layout
 from hardware.errors import HardwareError
 from hardware.inference.reverse_process import ReverseProcess, circuit_weights
 from hardware.inference.sensitivity import measure_sensitivity
 from hardware.placement.isa_cache import cached_transpile
+from hardware.placement.layout_figure import draw_layout
 from hardware.placement.packing import pack, patch_lines
 from hardware.placement.transpilation import Program, Transpiled
 from hardware.planning.bill import Plan, check_budget, make_plan, plan_key
 from hardware.service.backends import is_local, open_backend, seconds_left
-from hardware.service.execution_mode import has_sessions, resolve_mode
+from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.config import HardwareConfig
 from qhybrid.data.images import to_uint8

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from hardware.arrays import read_arrays
 from hardware.errors import HardwareError
-from hardware.placement.transpilation import Program
+from hardware.placement.program import Program
 from hardware.primitives.client_results import write_primitive_results
 from hardware.primitives.execution import Expectations
 from qhybrid.files import atomic_path, read_jsonl

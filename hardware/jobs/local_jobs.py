@@ -8,8 +8,8 @@ from typing import Any
 
 from qiskit.providers import BackendV2
 
+from hardware.jobs.execution_mode import ExecutionMode
 from hardware.service.backends import calibration_date
-from hardware.service.execution_mode import ExecutionMode
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Generic
 from qiskit.providers import BackendV2
 
 from hardware.errors import BudgetError, JobError, JobPendingError, ResultError
+from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.job_log import JobLog, Work, job_tags
 from hardware.jobs.local_jobs import LocalJobs, Sent
 from hardware.jobs.service_jobs import ServiceJobs
@@ -21,7 +22,6 @@ from hardware.placement.program import check_isa
 from hardware.primitives.execution import submit
 from hardware.primitives.options import addressed
 from hardware.service.backends import is_local
-from hardware.service.execution_mode import Echo, ExecutionMode
 
 DOWNLOADS = 3
 DOWNLOAD_PAUSE = 0.5

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from hardware.errors import JobError
 from hardware.jobs.job_log import Work
 from hardware.placement.program import Program
-from hardware.primitives.execution import Mode
+from hardware.service.modes import Mode
 
 ResultT = TypeVar("ResultT")
 

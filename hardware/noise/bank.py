@@ -16,6 +16,7 @@ from typing import Any
 
 from hardware.errors import HardwareError, JobError
 from hardware.interruption import interruptible
+from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.job_log import JobLog, Work, make_work
 from hardware.jobs.runner import JobRunner
 from hardware.jobs.tasks import Allowance, Bill, Task
@@ -25,7 +26,7 @@ from hardware.noise.results import BitStore, Gathered, gather
 from hardware.noise.yields import JobSize, job_options, job_seconds, split
 from hardware.primitives.execution import collect_bits, prepared
 from hardware.service.backends import is_local, open_backend
-from hardware.service.execution_mode import Echo, require_mode, silent
+from hardware.service.modes import require_mode
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.bank import BankRecord, write_bank
 from qhybrid.diffusion.bits import Bits

@@ -12,7 +12,7 @@ from hardware.errors import HardwareError
 from hardware.noise.circuits import NoiseCircuit
 from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
 from hardware.service.backends import is_local, open_backend
-from hardware.service.execution_mode import resolve_mode
+from hardware.service.modes import resolve_mode
 from qhybrid.config import NoiseBankConfig
 from qhybrid.files import read_json, write_json
 from qhybrid.quantum.devices.calibration import save_calibration

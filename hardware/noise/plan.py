@@ -14,9 +14,8 @@ from hardware.errors import BudgetError, HardwareError
 from hardware.noise.circuits import TILE_QUBITS, NoiseCircuit, fluctuation, superposition
 from hardware.noise.yields import JobSize, bit_rate, executions_for_bits, job_seconds, split
 from hardware.planning.bill import OPEN_PLAN_SECONDS
-from hardware.primitives.execution import Mode
 from hardware.service.backends import calibration_date, device_name, seconds_left
-from hardware.service.execution_mode import has_sessions, resolve_mode
+from hardware.service.modes import Mode, has_sessions, resolve_mode
 from hardware.stored_plans import StoredPlan
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.certify import LEAST_BITS, LEAST_EVALUATIONS

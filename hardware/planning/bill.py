@@ -17,9 +17,8 @@ import numpy as np
 from hardware.errors import BudgetError, HardwareError
 from hardware.placement.program import Program
 from hardware.planning.costs import costs_by_level, step_cost
-from hardware.primitives.execution import Mode
 from hardware.service.backends import device_name
-from hardware.service.execution_mode import resolve_mode
+from hardware.service.modes import Mode, resolve_mode
 from hardware.stored_plans import StoredPlan
 from qhybrid.config import HardwareConfig
 

@@ -17,7 +17,7 @@ from hardware.errors import HardwareError
 from hardware.placement.program import Program, without_idle_qubits
 from hardware.primitives.execution import Prepared, prepared
 from hardware.primitives.options import LEVEL_MITIGATION, job_options
-from hardware.service.execution_mode import resolve_mode
+from hardware.service.modes import resolve_mode
 from qhybrid.config import HardwareConfig
 
 MAX_EXECUTIONS_PER_JOB = 10_000_000

@@ -6,7 +6,7 @@ known before anything is sent, and a result can be held against them. Runtime ac
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,6 @@ from qhybrid.quantum.devices.snapshots import CroppedBackend
 __all__ = [
     "SECONDS_PER_JOB",
     "Expectations",
-    "Mode",
     "Prepared",
     "collect",
     "collect_bits",
@@ -47,7 +46,6 @@ __all__ = [
     "submit",
 ]
 
-Mode = Literal["job", "batch", "session"]
 SECONDS_PER_JOB = 2.0
 
 

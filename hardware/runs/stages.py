@@ -25,10 +25,11 @@ from hardware.inference.evaluator import DeviceEvaluator
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, load_workload, open_run, plan_workload, planned_workload, save_plan
 from hardware.interruption import interruptible
+from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.tasks import Allowance, NotSentError
 from hardware.planning.bill import Plan
 from hardware.runs.replay import REPLAY, replay
-from hardware.service.execution_mode import Echo, require_mode, silent
+from hardware.service.modes import require_mode
 from qhybrid.config import HardwareConfig
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory

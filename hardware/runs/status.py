@@ -8,10 +8,10 @@ from typing import Any
 
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, open_run, planned_workload
+from hardware.jobs.execution_mode import ExecutionMode, silent
 from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
 from hardware.jobs.service_jobs import ServiceJobs
 from hardware.service.backends import open_backend
-from hardware.service.execution_mode import ExecutionMode, silent
 from qhybrid.rundir import RunDirectory
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -140,34 +140,11 @@ def _show_schedule(path: Path, overrides: list[str], target: Path) -> None:
 
 
 def print_certificate(certificate: Certificate) -> None:
-    """A line per check, what else was measured, and whether the claim is kept."""
+    """Print a line per check, what else was measured, and whether the claim is kept."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("check", "value", "allowed", "", title=f"{certificate.source}, {certificate.numbers:,} numbers")
-    for check in certificate.checks:
-        bounds = [f"{bound:.4g}" if bound is not None else "" for bound in (check.low, check.high)]
-        allowed = " to ".join(bounds).strip() if all(bounds) else f"at most {bounds[1]}" if bounds[1] else ""
-        allowed = allowed or f"at least {bounds[0]}"
-        table.add_row(check.name, f"{check.value:.5g}", allowed, "passed" if check.passed else "FAILED")
-    Console().print(table)
-    for line in _remarks(certificate.measured):
+    from qhybrid.diffusion.certificate_table import certificate_lines, certificate_table
+
+    Console().print(certificate_table(certificate))
+    for line in certificate_lines(certificate):
         typer.echo(line)
-    failed = certificate.failed
-    typer.echo(f"fails its claim: {', '.join(failed)}" if failed else "keeps its claim")
-
-
-def _remarks(measured: dict[str, Any]) -> list[str]:
-    entropy = measured["min_entropy_per_bit"]
-    of = "bit" if "bits" in measured else "sign bit (not claimed)"
-    common, markov = entropy["most_common_value"], entropy["markov"]
-    lines = [f"min-entropy per {of}: {common:.4f} (most common value), {markov:.4f} (Markov)"]
-    if "law" in measured:
-        law = measured["law"]
-        lines.append(
-            f"resolution: nothing lies beyond {law['largest']:.3f} standard deviations, where a normal number lies "
-            f"with probability {law['missing_mass']:.2g}; kurtosis {law['kurtosis']:.4f} in place of 3"
-        )
-    else:
-        lines.append(f"largest correlation within a patch (kept on purpose): {measured['spatial_correlation']:.3f}")
-    return lines

@@ -19,9 +19,9 @@ import hardware
 from hardware.comparison import expectation_values as compare
 from hardware.errors import BackendError, BudgetError, HardwareError, JobError, JobPendingError, ResultError
 from hardware.inference import workload
+from hardware.jobs import execution_mode as modes
 from hardware.jobs import runner
 from hardware.jobs import service_jobs as dispatch
-from hardware.service import execution_mode as modes
 from qhybrid.config import HardwareConfig
 from qhybrid.files import read_json, read_jsonl
 from qhybrid.rundir import RunDirectory
@@ -390,7 +390,7 @@ def test_an_interruption_while_a_session_is_opened_waits_until_it_is_known(
 def test_a_session_that_a_killed_process_left_open_is_closed_by_the_next(
     paid_service: Loopback, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hardware.service.execution_mode import ExecutionMode
+    from hardware.jobs.execution_mode import ExecutionMode
 
     paid_service.state.outcomes[1] = "hold"
     with monkeypatch.context() as patch:

@@ -18,52 +18,14 @@ from qiskit_ibm_runtime import Batch, Session
 from hardware.errors import HardwareError
 from hardware.interruption import undisturbed
 from hardware.jobs.job_log import JobLog
-from hardware.primitives.execution import Mode
-from hardware.service.backends import account_plan, is_local, open_backend
+from hardware.service.backends import is_local, open_backend
 from hardware.service.client_faults import NO_SESSIONS, client_errors, judge
+from hardware.service.modes import OPEN_PLAN_HINT, Mode
 
 Echo = Callable[[str], None]
 """Takes a line about what goes on."""
 CLOSE_ATTEMPTS = 3
 CLOSE_PAUSE = 2.0
-_OPEN_PLAN = "an Open plan has no sessions; use --mode job or --mode batch"
-
-
-def has_sessions(backend: BackendV2) -> bool:
-    """Whether the account's plan for a device has sessions; a local copy stands for the Open plan, which has none."""
-    return account_plan(backend) not in (None, "open")
-
-
-def require_mode(backend: BackendV2, mode: Mode) -> None:
-    """Refuse a session on an Open plan before it is asked for.
-
-    Raises:
-        HardwareError: The plan has no sessions.
-    """
-    if mode == "session" and account_plan(backend) == "open":
-        raise HardwareError(f"`{backend.name}`: {_OPEN_PLAN}")
-
-
-def resolve_mode(mode: str, jobs_per_step: int, *, dependent: bool = False, sessions: bool = False) -> Mode:
-    """What `auto` means.
-
-    Jobs of successive steps depend on each other: in a session they queue once, where the account's plan has sessions
-    (it bills the time of the network at home, which the plan counts). Jobs of one step are independent: several go
-    together in a batch.
-
-    Args:
-        mode: As configured.
-        jobs_per_step: Jobs of one denoising step.
-        dependent: Whether several steps use the device.
-        sessions: Whether the account's plan has sessions.
-    """
-    if mode == "auto":
-        if dependent and sessions:
-            return "session"
-        return "batch" if jobs_per_step > 1 else "job"
-    if mode in ("job", "batch", "session"):
-        return mode  # type: ignore[return-value]
-    raise HardwareError(f"mode `{mode}` is unknown: choose auto, job, batch or session")
 
 
 class ExecutionMode:
@@ -155,7 +117,7 @@ class ExecutionMode:
             return kind(backend=self.backend, max_time=limit)
         except client_errors() as error:
             if judge(error).kind == "no sessions":
-                raise HardwareError(f"`{self.backend.name}`: {_OPEN_PLAN} (code {NO_SESSIONS})") from None
+                raise HardwareError(f"`{self.backend.name}`: {OPEN_PLAN_HINT} (code {NO_SESSIONS})") from None
             raise
 
     def _again(self, opened: Any) -> Any:
