@@ -12,14 +12,55 @@ from qhybrid.config.section import Section
 class DataConfig(Section):
     """Which images: a registered data set or an npz file with MedMNIST's keys, and which part of it."""
 
-    name: str = "digits"
-    path: str | None = None
-    root: str | None = None
-    size: Literal[28, 64, 128, 224] | None = None
-    classes: list[int] | None = Field(default=None, min_length=1)
-    n_train: int | None = Field(default=None, ge=1)
-    subset_seed: int = Field(default=0, ge=0)
-    download: bool = True
+    name: str = Field(
+        default="digits",
+        description=(
+            "Name of a registered data set: `digits` (bundled, no download), `mnist`, `fashion_mnist`, a MedMNIST set "
+            "such as `pathmnist`, or `npz` for a file of your own."
+        ),
+    )
+    path: str | None = Field(
+        default=None,
+        description=(
+            "File of images and labels with MedMNIST's keys; given if and only if `name` is `npz`, otherwise null."
+        ),
+    )
+    root: str | None = Field(
+        default=None,
+        description=(
+            "Folder of downloaded data sets; null takes the environment's QHYBRID_DATA, else the user's cache folder."
+        ),
+    )
+    size: Literal[28, 64, 128, 224] | None = Field(
+        default=None,
+        description="Side of the images in pixels, for MedMNIST sets that come in several sizes; null takes 28.",
+    )
+    classes: list[int] | None = Field(
+        default=None,
+        min_length=1,
+        description="Class numbers to keep in every split, at least one; null keeps all classes.",
+    )
+    n_train: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Number of training images to draw, at least 1, as evenly over the classes as their sizes allow; null keeps"
+            " all."
+        ),
+    )
+    subset_seed: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Seed of the draw of `n_train` images, 0 or more; with one seed a smaller subset is part of a larger one."
+        ),
+    )
+    download: bool = Field(
+        default=True,
+        description=(
+            "Whether a file that is not in the data folder may be downloaded; its checksum is verified either way."
+        ),
+    )
 
     @model_validator(mode="after")
     def _path_goes_with_npz(self) -> DataConfig:

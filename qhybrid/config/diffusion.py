@@ -30,18 +30,48 @@ def _check_knots(kind: str, knots: list[list[float]] | None) -> None:
 class ScheduleConfig(Section):
     """The noise level over time; `schedule: cosine` is short for `schedule: {kind: cosine}`.
 
-    `exponent` belongs to `cosine_exponent`, `start`, `end` and `tau` to `sigmoid`. `knots` are pairs [u, log SNR], u
-    from 0 (clean) to 1 (noise), log SNR falling. What the last time step still shows of the image, its signal-to-noise
-    ratio, may not exceed `max_terminal_snr`, since sampling starts from noise alone.
+    `exponent` belongs to `cosine_exponent`; `start`, `end` and `tau` belong to `sigmoid`, `knots` to `knots`.
     """
 
-    kind: Literal["linear", "cosine", "sigmoid", "cosine_exponent", "knots"] = "cosine"
-    exponent: float = Field(default=1.0, gt=0, le=4)
-    start: float = -3.0
-    end: float = 3.0
-    tau: float = Field(default=1.0, gt=0)
-    knots: list[list[float]] | None = None
-    max_terminal_snr: float = Field(default=1e-2, gt=0)
+    kind: Literal["linear", "cosine", "sigmoid", "cosine_exponent", "knots"] = Field(
+        default="cosine", description="Form of the curve; `knots` takes the curve through the points of `knots`."
+    )
+    exponent: float = Field(
+        default=1.0,
+        gt=0,
+        le=4,
+        description="Exponent of `cosine_exponent`, above 0 and at most 4; other kinds ignore it.",
+    )
+    start: float = Field(
+        default=-3.0,
+        description="Argument of the sigmoid at the clean end, below `end`; kinds other than `sigmoid` ignore it.",
+    )
+    end: float = Field(
+        default=3.0,
+        description="Argument of the sigmoid at the noisy end, above `start`; kinds other than `sigmoid` ignore it.",
+    )
+    tau: float = Field(
+        default=1.0,
+        gt=0,
+        description=(
+            "Temperature of the sigmoid, above 0: the smaller, the steeper; kinds other than `sigmoid` ignore it."
+        ),
+    )
+    knots: list[list[float]] | None = Field(
+        default=None,
+        description=(
+            "Points [u, log SNR] of kind `knots`, at least two: u rises from 0 (clean) to 1 (noise) and the natural "
+            "logarithm of the signal-to-noise ratio falls; null for every other kind."
+        ),
+    )
+    max_terminal_snr: float = Field(
+        default=1e-2,
+        gt=0,
+        description=(
+            "Largest signal-to-noise ratio that the last time step may have, above 0, since sampling starts from noise "
+            "alone."
+        ),
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -60,14 +90,27 @@ class ScheduleConfig(Section):
 
 
 class TimeDensityConfig(Section):
-    """How often each time step is trained; `times: min_snr` is short for `times: {kind: min_snr}`.
+    """How often each time step is trained; `times: min_snr` is short for `times: {kind: min_snr}`."""
 
-    `min_snr` draws in proportion to the weight of Hang et al. 2023 with `gamma`; `knots` are pairs [u, density >= 0].
-    """
-
-    kind: Literal["uniform", "min_snr", "knots"] = "uniform"
-    gamma: float = Field(default=5.0, gt=0)
-    knots: list[list[float]] | None = None
+    kind: Literal["uniform", "min_snr", "knots"] = Field(
+        default="uniform",
+        description=(
+            "Density over time steps: `uniform`, `min_snr` (in proportion to the loss weight of Hang et al. 2023) or "
+            "through the points of `knots`."
+        ),
+    )
+    gamma: float = Field(
+        default=5.0,
+        gt=0,
+        description="Signal-to-noise ratio at which `min_snr` clips its weight, above 0; other kinds ignore it.",
+    )
+    knots: list[list[float]] | None = Field(
+        default=None,
+        description=(
+            "Points [u, density] of kind `knots`, at least two: u rises from 0 (first time step) to 1 (last), densities"
+            " are 0 or more, not all 0; null for every other kind."
+        ),
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -84,15 +127,33 @@ class TimeDensityConfig(Section):
 
 
 class ShareConfig(Section):
-    """The quantum share lambda(t) in [0, 1]; `share: 0.5` is short for `share: {kind: constant, start: 0.5}`.
+    """The quantum share lambda(t) in [0, 1]; `share: 0.5` is short for `share: {kind: constant, start: 0.5}`."""
 
-    From `start` at the first time step to `end` at the last (`linear`, `cosine`); `knots` are pairs [u, lambda].
-    """
-
-    kind: Literal["constant", "linear", "cosine", "knots"] = "constant"
-    start: float = Field(default=1.0, ge=0, le=1)
-    end: float | None = Field(default=None, ge=0, le=1)
-    knots: list[list[float]] | None = None
+    kind: Literal["constant", "linear", "cosine", "knots"] = Field(
+        default="constant",
+        description="Form of the curve over time steps; `knots` takes the curve through the points of `knots`.",
+    )
+    start: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share at the first time step, 0 to 1; with `constant`, at every time step.",
+    )
+    end: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description=(
+            "Share at the last time step, 0 to 1; given if and only if `kind` is `linear` or `cosine`, otherwise null."
+        ),
+    )
+    knots: list[list[float]] | None = Field(
+        default=None,
+        description=(
+            "Points [u, share] of kind `knots`, at least two: u rises from 0 (first time step) to 1 (last), shares lie "
+            "in 0 to 1; null for every other kind."
+        ),
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -112,40 +173,86 @@ class ShareConfig(Section):
 
 
 class SimulatedNoiseConfig(Section):
-    """Quantum noise simulated while it is needed: `aer` is noiseless Aer, else the name of a device snapshot.
+    """Quantum noise simulated while it is needed."""
 
-    `shots` (per expectation value) belongs to `quantum_intrinsic`, `resolution` (bits per normal number) and
-    `extractor` to `quantum_bits`.
-    """
-
-    device: str = "aer"
-    qubits: int = Field(default=8, ge=1, le=12)
-    shots: int = Field(default=64, ge=2, le=65535)
-    resolution: int = Field(default=16, ge=4, le=16)
-    extractor: Literal["none", "von_neumann", "toeplitz"] = "von_neumann"
+    device: str = Field(
+        default="aer",
+        description=(
+            "Where the circuit runs: `aer` simulates without noise, the name of a device snapshot such as `fake_torino`"
+            " with its noise."
+        ),
+    )
+    qubits: int = Field(
+        default=8,
+        ge=1,
+        le=12,
+        description="Number of measured qubits, 1 to 12; for `quantum_intrinsic` also the number of pixels of a patch.",
+    )
+    shots: int = Field(
+        default=64,
+        ge=2,
+        le=65535,
+        description="Shots per expectation value, 2 to 65535; only `quantum_intrinsic` uses it.",
+    )
+    resolution: int = Field(
+        default=16, ge=4, le=16, description="Bits per normal number, 4 to 16; only `quantum_bits` uses it."
+    )
+    extractor: Literal["none", "von_neumann", "toeplitz"] = Field(
+        default="von_neumann",
+        description="How `quantum_bits` removes bias from measured bits; other sources ignore it.",
+    )
 
 
 class NoiseConfig(Section):
     """Where noise comes from and where it enters; `noise: gaussian` is short for `noise: {source: gaussian}`.
 
-    A quantum source is read from a `bank` file or simulated (`simulate`). It takes the share lambda(t) of the noise in
-    the forward process of training (`forward`), in the initial latents (`latent`) and in stochastic reverse steps
-    (`reverse`). `circuit` says in which stage the shots and the device noise of the `quantum` section act on the
-    circuit of the bottleneck. `device` is what a bank must come from, `reuse` how often each of its numbers may be
-    used, and `accept` names sources that are taken although their certificate fails.
+    A quantum source is read from a `bank` file or simulated (`simulate`).
     """
 
-    source: Literal["gaussian", "quantum_bits", "quantum_intrinsic"] = "gaussian"
-    bank: str | None = None
-    simulate: SimulatedNoiseConfig | None = None
-    device: str | None = None
-    share: ShareConfig = ShareConfig()
-    forward: bool = True
-    latent: bool = True
-    reverse: bool = True
-    circuit: Literal["both", "training", "sampling"] = "both"
-    reuse: int = Field(default=1, ge=1)
-    accept: list[str] = Field(default_factory=list)
+    source: Literal["gaussian", "quantum_bits", "quantum_intrinsic"] = Field(
+        default="gaussian",
+        description=(
+            "Law of the noise: pseudo-random normal numbers, measured bits turned into normal numbers, or the "
+            "fluctuation of finite-shot expectation values."
+        ),
+    )
+    bank: str | None = Field(
+        default=None,
+        description="File (npz, its record in json beside it) that numbers are read from; null simulates them instead.",
+    )
+    simulate: SimulatedNoiseConfig | None = Field(
+        default=None, description="Circuit that a quantum source simulates when no `bank` is given; null otherwise."
+    )
+    device: str | None = Field(
+        default=None, description="Name of the device that `bank` must come from; null accepts any."
+    )
+    share: ShareConfig = Field(
+        default=ShareConfig(),
+        description=(
+            "Quantum share lambda of the noise over the time steps: epsilon = sqrt(1 - lambda) gaussian + sqrt(lambda) "
+            "quantum."
+        ),
+    )
+    forward: bool = Field(
+        default=True, description="Whether the source takes its share of the noise that is added to images in training."
+    )
+    latent: bool = Field(
+        default=True, description="Whether the source takes its share of the initial latents of sampling."
+    )
+    reverse: bool = Field(
+        default=True, description="Whether the source takes its share of the noise of stochastic reverse steps."
+    )
+    circuit: Literal["both", "training", "sampling"] = Field(
+        default="both",
+        description=(
+            "Stage in which the shots and device noise of the `quantum` section act on the circuit of the bottleneck; "
+            "the other stage computes it exactly."
+        ),
+    )
+    reuse: int = Field(default=1, ge=1, description="How often each number of the bank may be used in all, at least 1.")
+    accept: list[str] = Field(
+        default_factory=list, description="Names of banks that are taken although their certificate fails."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -173,8 +280,11 @@ class DiffusionConfig(Section):
     trained) and `noise.share` (the quantum share of the noise).
     """
 
-    timesteps: int = Field(default=1000, ge=2)
-    schedule: ScheduleConfig = ScheduleConfig()
-    times: TimeDensityConfig = TimeDensityConfig()
-    prediction: Literal["epsilon", "v"] = "epsilon"
-    noise: NoiseConfig = NoiseConfig()
+    timesteps: int = Field(default=1000, ge=2, description="Number T of time steps of the forward process, at least 2.")
+    schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="Noise level over time.")
+    times: TimeDensityConfig = Field(default=TimeDensityConfig(), description="How often each time step is trained.")
+    prediction: Literal["epsilon", "v"] = Field(
+        default="epsilon",
+        description="What the network predicts: the noise `epsilon`, or the velocity `v` of Salimans and Ho 2022.",
+    )
+    noise: NoiseConfig = Field(default=NoiseConfig(), description="Where noise comes from and where it enters.")

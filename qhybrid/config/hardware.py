@@ -11,32 +11,90 @@ from qhybrid.config.section import Section
 
 
 class HardwareConfig(Section):
-    """The bottleneck on a device: which one, which denoising steps, how mitigated, at what cost.
+    """The bottleneck on a device: which one, which denoising steps, how mitigated, at what cost."""
 
-    Copies of the circuit run side by side (`pack`) on places whose estimated success is at least `pack_floor` times the
-    best one's, more than `pack_spacing` couplings apart. `None` for twirling, trex and zne means: as `level` has it.
-    """
-
-    backend: str = "fake_torino"
-    images: int = Field(default=16, ge=1)
-    steps: int = Field(default=8, ge=1)
-    qpu_steps: Literal["auto", "all"] | list[int] = "auto"
-    mode: Literal["auto", "job", "batch", "session"] = "auto"
-    primitive: Literal["estimator", "sampler"] = "estimator"
-    level: Literal[0, 1, 2] = 0
-    shots: int = Field(default=1024, ge=1)
-    pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    pack_floor: float = Field(default=0.85, gt=0, le=1)
-    pack_spacing: int = Field(default=1, ge=0)
-    twirling: bool | None = None
-    dynamical_decoupling: Literal["XX", "XpXm", "XY4"] | None = None
-    trex: bool | None = None
-    zne: bool | None = None
-    zne_factors: list[Annotated[float, Field(ge=1)]] | None = None
-    readout_mitigation: bool = True
-    fractional_gates: bool = False
-    budget_seconds: float | None = Field(default=None, gt=0)
-    seed: int = Field(default=0, ge=0)
+    backend: str = Field(
+        default="fake_torino",
+        description=(
+            "Name of an IBM device such as `ibm_torino`, of a local copy of one such as `fake_torino`, or `aer` for a "
+            "simulator without noise."
+        ),
+    )
+    images: int = Field(default=16, ge=1, description="Number of images to generate, at least 1.")
+    steps: int = Field(default=8, ge=1, description="Reverse steps per image, at least 1.")
+    qpu_steps: Literal["auto", "all"] | list[int] = Field(
+        default="auto",
+        description=(
+            "Reverse steps whose circuit runs on the device, counted from 0 (pure noise): a list, a text such as "
+            "`0-3,6`, `all`, or `auto` for those that carry 90 % of the circuit's influence and fit into the budget."
+        ),
+    )
+    mode: Literal["auto", "job", "batch", "session"] = Field(
+        default="auto",
+        description="Execution mode of Qiskit Runtime; `auto` takes the best that the account's plan allows.",
+    )
+    primitive: Literal["estimator", "sampler"] = Field(
+        default="estimator",
+        description="Which primitive runs the circuit: `estimator` returns expectation values, `sampler` bit strings.",
+    )
+    level: Literal[0, 1, 2] = Field(
+        default=0,
+        description=(
+            "Resilience level of the estimator: 0 none, 1 readout mitigation (TREX), 2 also twirling and zero-noise "
+            "extrapolation."
+        ),
+    )
+    shots: int = Field(default=1024, ge=1, description="Shots per circuit, at least 1.")
+    pack: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto",
+        description=(
+            "Copies of the circuit side by side on the device, at least 1; `auto` takes as many good places as there "
+            "are."
+        ),
+    )
+    pack_floor: float = Field(
+        default=0.85,
+        gt=0,
+        le=1,
+        description="Least estimated success of a place, relative to the best one's, above 0 and at most 1.",
+    )
+    pack_spacing: int = Field(default=1, ge=0, description="Copies lie more than this many couplings apart, 0 or more.")
+    twirling: bool | None = Field(
+        default=None, description="Whether gates are Pauli-twirled; null does as `level` has it."
+    )
+    dynamical_decoupling: Literal["XX", "XpXm", "XY4"] | None = Field(
+        default=None, description="Sequence of pulses on idle qubits; null sends none."
+    )
+    trex: bool | None = Field(
+        default=None,
+        description="Whether readout is mitigated by twirled readout error extinction; null does as `level` has it.",
+    )
+    zne: bool | None = Field(
+        default=None,
+        description="Whether expectation values are extrapolated to zero noise; null does as `level` has it.",
+    )
+    zne_factors: list[Annotated[float, Field(ge=1)]] | None = Field(
+        default=None,
+        description=(
+            "Noise factors of the extrapolation, at least three different numbers from 1; null takes Runtime's own."
+        ),
+    )
+    readout_mitigation: bool = Field(
+        default=True,
+        description="Whether the bit strings of `primitive: sampler` are corrected for measured readout errors.",
+    )
+    fractional_gates: bool = Field(
+        default=False,
+        description=(
+            "Whether rotations RX and RZZ are native gates: shorter circuits, but neither twirled nor extrapolated."
+        ),
+    )
+    budget_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most seconds of device time that may be spent, above 0; null sets no limit of its own.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
 
     @field_validator("qpu_steps", mode="before")
     @classmethod
@@ -72,31 +130,80 @@ class HardwareConfig(Section):
 class NoiseBankConfig(Section):
     """A bank of noise drawn from a device by `qhybrid hardware noise`, or by `qhybrid run` from a local copy of one.
 
-    Qubits count as good up to `max_readout_error` and `max_gate_error` of the calibration. `qubits` are at most so many
-    of them for `quantum_bits` (all, if `None`), and for `quantum_intrinsic` those of one circuit, the pixels of a tile
-    (4, if `None`). `extractor` and `resolution` (bits per normal number) belong to `quantum_bits`. To
-    `quantum_intrinsic` belong `shots` per expectation value, and where copies of its circuit run: `places` of them,
-    more than `spacing` couplings apart, with an estimated success of at least `floor` times the best one's. Their
-    tiles form a patch that images of `image_size` are made of.
+    `extractor` and `resolution` belong to `quantum_bits`; `shots`, `places`, `floor`, `spacing` and `image_size` to
+    `quantum_intrinsic`, where copies of one circuit run side by side and their tiles form a patch of an image.
     """
 
-    backend: str = "fake_torino"
-    source: Literal["quantum_bits", "quantum_intrinsic"] = "quantum_bits"
-    normals: int = Field(default=100_000, ge=1)
-    extractor: Literal["none", "von_neumann", "toeplitz"] = "von_neumann"
-    resolution: int = Field(default=16, ge=4, le=16)
-    max_readout_error: float = Field(default=0.05, gt=0, le=1)
-    max_gate_error: float = Field(default=0.005, gt=0, le=1)
-    qubits: int | None = Field(default=None, ge=1)
-    shots: int = Field(default=64, ge=2, le=65535)
-    places: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    floor: float = Field(default=0.85, gt=0, le=1)
-    spacing: int = Field(default=1, ge=0)
-    image_size: int = Field(default=28, ge=1)
-    mode: Literal["auto", "job", "batch", "session"] = "auto"
-    budget_seconds: float | None = Field(default=None, gt=0)
-    name: str | None = None
-    seed: int = Field(default=0, ge=0)
+    backend: str = Field(
+        default="fake_torino",
+        description="Name of an IBM device such as `ibm_torino`, or of a local copy of one such as `fake_torino`.",
+    )
+    source: Literal["quantum_bits", "quantum_intrinsic"] = Field(
+        default="quantum_bits", description="Law of the noise; the same as `diffusion.noise.source`."
+    )
+    normals: int = Field(default=100_000, ge=1, description="Number of noise values wanted, at least 1.")
+    extractor: Literal["none", "von_neumann", "toeplitz"] = Field(
+        default="von_neumann", description="How `quantum_bits` removes bias from measured bits."
+    )
+    resolution: int = Field(default=16, ge=4, le=16, description="Bits per normal number of `quantum_bits`, 4 to 16.")
+    max_readout_error: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Largest readout error of a good qubit in the calibration, above 0 and at most 1.",
+    )
+    max_gate_error: float = Field(
+        default=0.005,
+        gt=0,
+        le=1,
+        description="Largest gate error of a good qubit in the calibration, above 0 and at most 1.",
+    )
+    qubits: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Most qubits of `quantum_bits` (null takes all good ones), or qubits of one circuit of `quantum_intrinsic`,"
+            " the pixels of a tile, at most 12 (null takes 4)."
+        ),
+    )
+    shots: int = Field(
+        default=64, ge=2, le=65535, description="Shots per expectation value of `quantum_intrinsic`, 2 to 65535."
+    )
+    places: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto",
+        description=(
+            "Copies of the circuit of `quantum_intrinsic` side by side, at least 1; `auto` takes as many good places as"
+            " there are."
+        ),
+    )
+    floor: float = Field(
+        default=0.85,
+        gt=0,
+        le=1,
+        description="Least estimated success of a place, relative to the best one's, above 0 and at most 1.",
+    )
+    spacing: int = Field(default=1, ge=0, description="Copies lie more than this many couplings apart, 0 or more.")
+    image_size: int = Field(
+        default=28,
+        ge=1,
+        description="Side in pixels of the images that patches of `quantum_intrinsic` must tile, at least 1.",
+    )
+    mode: Literal["auto", "job", "batch", "session"] = Field(
+        default="auto",
+        description="Execution mode of Qiskit Runtime; `auto` takes the best that the account's plan allows.",
+    )
+    budget_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most seconds of device time that may be spent, above 0; null sets no limit of its own.",
+    )
+    name: str | None = Field(
+        default=None,
+        description="Name by which a configuration may accept the bank; null joins the names of file and device.",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Seed of a draw from a local copy, 0 or more; a device draws anew each time."
+    )
 
     @model_validator(mode="after")
     def _circuits_are_small(self) -> NoiseBankConfig:

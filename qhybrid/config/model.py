@@ -12,9 +12,22 @@ from qhybrid.config.section import Section
 class ModelConfig(Section):
     """The U-Net and the arm in its bottleneck."""
 
-    channels: list[int] = Field(default=[32, 64, 128], min_length=3, max_length=3)
-    time_dim: int = Field(default=128, ge=8, multiple_of=2)
-    bottleneck: Literal["plain", "se", "quantum", "published"] = "quantum"
+    channels: list[int] = Field(
+        default=[32, 64, 128],
+        min_length=3,
+        max_length=3,
+        description="Channels of the three resolutions of the U-Net, the finest first; each a positive multiple of 8.",
+    )
+    time_dim: int = Field(
+        default=128, ge=8, multiple_of=2, description="Length of the sinusoidal time embedding, an even number from 8."
+    )
+    bottleneck: Literal["plain", "se", "quantum", "published"] = Field(
+        default="quantum",
+        description=(
+            "Arm in the bottleneck: no gate, a classical gate of as many parameters, the circuit, or the circuit as "
+            "published (which cannot learn)."
+        ),
+    )
 
     @model_validator(mode="after")
     def _channels_fit_group_norm(self) -> ModelConfig:

@@ -23,18 +23,31 @@ from qhybrid.errors import ConfigError
 class RunConfig(Section):
     """Everything that a run needs to be repeated."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]+$")
-    seed: int = Field(default=0, ge=0)
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    quantum: QuantumConfig = QuantumConfig()
-    diffusion: DiffusionConfig = DiffusionConfig()
-    training: TrainingConfig = TrainingConfig()
-    sampling: SamplingConfig | None = None
-    evaluation: EvaluationConfig | None = None
-    noise_bank: NoiseBankConfig | None = None
-    hardware: HardwareConfig | None = None
-    report: bool = False
+    name: str = Field(
+        default="run",
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Name of the run and of its default folder: letters, digits, `.`, `_` and `-`.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of initial weights, batches and training noise, 0 or more.")
+    data: DataConfig = Field(default=DataConfig(), description="Which images.")
+    model: ModelConfig = Field(default=ModelConfig(), description="The network and the arm in its bottleneck.")
+    quantum: QuantumConfig = Field(default=QuantumConfig(), description="The circuit and how it is simulated.")
+    diffusion: DiffusionConfig = Field(default=DiffusionConfig(), description="Forward process, schedule and noise.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Optimization.")
+    sampling: SamplingConfig | None = Field(
+        default=None, description="Reverse diffusion; null ends `qhybrid run` after training."
+    )
+    evaluation: EvaluationConfig | None = Field(
+        default=None, description="Metrics of the generated images (needs `sampling`); null leaves this stage out."
+    )
+    noise_bank: NoiseBankConfig | None = Field(
+        default=None,
+        description="How the file `diffusion.noise.bank` is drawn if it does not exist; null expects it to exist.",
+    )
+    hardware: HardwareConfig | None = Field(
+        default=None, description="The trained circuit on a device; null leaves this stage out."
+    )
+    report: bool = Field(default=False, description="Whether `qhybrid run` ends by writing `report.html`.")
 
     @model_validator(mode="after")
     def _stages_have_what_they_need(self) -> RunConfig:

@@ -10,14 +10,26 @@ from qhybrid.config.section import Section
 
 
 class SamplingConfig(Section):
-    """Reverse diffusion. `seed` is the seed of image 0; image i uses `seed + i`."""
+    """Reverse diffusion: how images are generated from noise."""
 
-    sampler: Literal["ddpm", "ddim", "dpm-solver++", "unipc"] = "ddim"
-    steps: int = Field(default=50, ge=1)
-    eta: float = Field(default=0.0, ge=0, le=1)
-    images: int = Field(default=64, ge=1)
-    batch_size: int = Field(default=250, ge=1)
-    seed: int = Field(default=0, ge=0)
+    sampler: Literal["ddpm", "ddim", "dpm-solver++", "unipc"] = Field(
+        default="ddim",
+        description="Reverse process: `ddpm` and `ddim` with `eta` above 0 draw noise in every step, the others none.",
+    )
+    steps: int = Field(
+        default=50, ge=1, description="Reverse steps per image, at least 1 and at most `diffusion.timesteps`."
+    )
+    eta: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Noise level of `ddim`: 0 is deterministic, 1 is DDPM; other samplers allow 0 only.",
+    )
+    images: int = Field(default=64, ge=1, description="Number of images to generate, at least 1.")
+    batch_size: int = Field(
+        default=250, ge=1, description="Images generated at a time, at least 1; an image does not depend on it."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
 
     @model_validator(mode="after")
     def _eta_is_for_ddim(self) -> SamplingConfig:

@@ -12,15 +12,36 @@ from qhybrid.config.section import Section
 class TrainingConfig(Section):
     """Optimization, counted in steps, never in epochs."""
 
-    steps: int = Field(default=5000, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=3e-4, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    gradient_clip: float = Field(default=1.0, gt=0)
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    log_every: int = Field(default=50, ge=1)
-    checkpoint_every: int = Field(default=1000, ge=1)
-    keep_checkpoints: int = Field(default=2, ge=1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    mixed_precision: Literal["no", "bf16"] = "no"
-    threads: int | None = Field(default=None, ge=1)
+    steps: int = Field(default=5000, ge=1, description="Optimizer steps, at least 1.")
+    batch_size: int = Field(default=64, ge=1, description="Images per optimizer step, at least 1, over all processes.")
+    learning_rate: float = Field(default=3e-4, gt=0, description="Learning rate of Adam after the warm-up, above 0.")
+    warmup_steps: int = Field(
+        default=100, ge=0, description="Steps over which the learning rate rises linearly, 0 or more."
+    )
+    gradient_clip: float = Field(
+        default=1.0,
+        gt=0,
+        description="Largest norm of the gradient of all parameters, above 0; a longer one is scaled down to it.",
+    )
+    ema_decay: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="Decay per step of the averaged weights that are sampled from, from 0 to below 1.",
+    )
+    log_every: int = Field(default=50, ge=1, description="Steps per row of `train.jsonl`, at least 1.")
+    checkpoint_every: int = Field(
+        default=1000, ge=1, description="Steps between two checkpoints, at least 1; the last step always writes one."
+    )
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="Number of latest checkpoints that are kept, at least 1."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the network runs; `auto` takes a CUDA device if there is one."
+    )
+    mixed_precision: Literal["no", "bf16"] = Field(
+        default="no", description="Whether the network computes in bfloat16 (`bf16`); the circuit does not."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch, at least 1; null leaves torch's own choice."
+    )

@@ -44,20 +44,32 @@ _IMAGES_PER_SEED = 1_000_000
 class ReferenceConfig(Section):
     """What cells are compared with: the cell in which these factors have these levels and the others are the same."""
 
-    train: dict[str, str] = Field(default={})
-    sample: dict[str, str] = Field(default={})
+    train: dict[str, str] = Field(default={}, description="Level of each named `train` factor.")
+    sample: dict[str, str] = Field(default={}, description="Level of each named `sample` factor.")
 
 
 class StudyConfig(Section):
     """A study file. A level is a mapping of dotted keys (as in `--set`) to values; `{}` is the base itself."""
 
-    name: str = Field(pattern=_NAME)
-    base: str | dict[str, Any]
-    seeds: list[int] = Field(min_length=1)
-    metric: str = "kid"
-    train: Factors = Field(default={})
-    sample: Factors = Field(default={})
-    reference: ReferenceConfig | None = None
+    name: str = Field(
+        pattern=_NAME, description="Name of the study and of its default folder: letters, digits, `.`, `_` and `-`."
+    )
+    base: str | dict[str, Any] = Field(
+        description="What all runs share: the sections of a run, or the path of a configuration beside the study."
+    )
+    seeds: list[int] = Field(
+        min_length=1, description="Seeds of the repetitions, all different, 0 or more; cells are compared seed by seed."
+    )
+    metric: str = Field(default="kid", description="Metric that cells are compared by, named as in `evaluation.json`.")
+    train: Factors = Field(
+        default={}, description="Factors of what is trained: factor, its levels, and the keys that each level sets."
+    )
+    sample: Factors = Field(
+        default={}, description="Factors of how a trained model is sampled and judged; they share its checkpoint."
+    )
+    reference: ReferenceConfig | None = Field(
+        default=None, description="Levels that every other cell is compared with; null compares no cells."
+    )
 
     @model_validator(mode="after")
     def _names_are_usable(self) -> StudyConfig:
