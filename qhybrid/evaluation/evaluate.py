@@ -61,7 +61,7 @@ def evaluate(run: RunDirectory | str | Path, *, config: EvaluationConfig | None 
     full = data if whole else load_data(settings.data.model_copy(update={"classes": None, "n_train": None}))
     extractor = feature_extractor(full, seed=config.seed, device=settings.training.device)
     wanted = settings.data.classes or list(range(len(data.class_names)))
-    with progress("metrics", 6) as advance:
+    with progress("metrics", 5) as advance:
         x, p_generated = extractor(generated)
         y, p_real = extractor(data.test)
         metrics = distance_scores(x, y, config, advance)

@@ -5,6 +5,8 @@ TITLES = {
     "fid": "FID",
     "precision": "Precision",
     "recall": "Recall",
+    "density": "Density",
+    "coverage": "Coverage",
     "mean_top_probability": "Mean top probability",
     "class_histogram": "Class imbalance",
     "memorisation_share": "Memorisation: share",
@@ -18,6 +20,10 @@ MEANINGS = {
     "so compare only at the same n.",
     "precision": "Share of generated images that lie among the real ones. Higher is better: they look real.",
     "recall": "Share of real images that lie among the generated ones. Higher is better: nothing is missing.",
+    "density": "In how many neighbourhoods of real images a generated one lies, over the number expected. "
+    "About 1: as dense as real; above 1: crowded where real images are densest.",
+    "coverage": "Share of real images that have a generated one in their neighbourhood. Higher is better; unlike "
+    "recall it cannot be raised by outliers among the generated images.",
     "mean_top_probability": "How sure the classifier is of each generated image. Unclear images lower it.",
     "class_histogram": "Total variation distance between the classes of generated and real images. "
     "0: all classes as often as in reality; 1: no class in common.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,33 +24,74 @@ def subset_interval(
     rng: np.random.Generator,
     bounds: Interval = (-np.inf, np.inf),
 ) -> Interval:
-    """Normal interval around `value` from the spread of the statistic over random subsets of two samples.
+    """Interval of one statistic, see `subset_intervals`."""
+    return subset_intervals(
+        lambda i, j: (statistic(i, j),),
+        (value,),
+        counts,
+        fraction=fraction,
+        subsets=subsets,
+        rng=rng,
+        bounds=(bounds,),
+    )[0]
 
-    Subsets are drawn without replacement, the same fraction f of both samples. If the statistic's variance falls as
+
+def subset_intervals(
+    statistics: Callable[[Indices, Indices], Sequence[float]],
+    values: Sequence[float],
+    counts: tuple[int, int],
+    *,
+    fraction: float,
+    subsets: int,
+    rng: np.random.Generator,
+    bounds: Sequence[Interval],
+) -> list[Interval]:
+    """Normal intervals around `values` from the spread of statistics over random subsets of two samples.
+
+    Subsets are drawn without replacement, the same fraction f of both samples. If a statistic's variance falls as
     1/n, the variance over subsets given the samples is (1/f - 1) times the variance of the statistic itself, whence
     SE^2 = f / (1 - f) * var (Politis, Romano and Wolf, "Subsampling", 1999). Repeats, which a bootstrap would draw and
     distances cannot bear, do not occur. The spread tells of the finite samples, not of a statistic's bias at this n.
 
     Args:
-        statistic: Of the indices kept in the first and in the second sample.
-        value: The statistic of the whole samples.
+        statistics: Of the indices kept in the first and in the second sample, one number for each of `values`.
+        values: The statistics of the whole samples.
         counts: Sizes of the two samples.
         fraction: f, in (0, 1/2].
         subsets: How many to draw, at least 2.
         rng: Source of the subsets.
-        bounds: What the statistic cannot leave; the interval is cut there.
+        bounds: What each statistic cannot leave; its interval is cut there.
 
     Returns:
-        Lower and upper end, confidence 95 %.
+        Lower and upper end for each statistic, confidence 95 %.
     """
     sizes = [max(2, round(fraction * count)) for count in counts]
     draws = [
-        statistic(*(np.sort(rng.permutation(count)[:size]) for count, size in zip(counts, sizes, strict=True)))
+        statistics(*(np.sort(rng.permutation(count)[:size]) for count, size in zip(counts, sizes, strict=True)))
         for _ in range(subsets)
     ]
-    error = float(np.std(draws, ddof=1)) * np.sqrt(fraction / (1 - fraction))
-    half = float(_NORMAL_QUANTILE * error)
-    return max(bounds[0], value - half), min(bounds[1], value + half)
+    intervals = []
+    for value, (low, high), found in zip(values, bounds, zip(*draws, strict=True), strict=True):
+        error = float(np.std(found, ddof=1)) * np.sqrt(fraction / (1 - fraction))
+        half = float(_NORMAL_QUANTILE * error)
+        intervals.append((max(low, value - half), min(high, value + half)))
+    return intervals
+
+
+def wilson_interval(share: float, count: float) -> Interval:
+    """Wilson's score interval of a share of `count` independent trials; confidence 95 %.
+
+    It keeps its confidence near 0 and 1, where an image more or less decides and a bootstrap of no failures has no
+    width (Wilson 1927; Brown, Cai and DasGupta 2001).
+
+    Args:
+        share: In [0, 1].
+        count: Number of trials, above 0; need not be whole (an effective number of a weighted share).
+    """
+    square = _NORMAL_QUANTILE**2 / count
+    center = (share + square / 2) / (1 + square)
+    half = float(np.sqrt(share * (1 - share) * square + square**2 / 4)) / (1 + square)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def bootstrap_interval(

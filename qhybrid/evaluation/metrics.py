@@ -1,6 +1,8 @@
-"""Distances between two sets of features: FID, KID, precision and recall. All in float64."""
+"""Comparisons of two sets of features: FID, KID, precision, recall, density and coverage. All in float64."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,28 +62,60 @@ def kernel_distance(x: Floats, y: Floats) -> float:
     return float(within_x + within_y - 2 * _kernel_sum(x, y) / (n * m))
 
 
-def precision_recall(x: Floats, y: Floats, neighbours: int) -> tuple[float, float]:
-    """Share of x within the support of y, and of y within that of x (Kynkaanniemi et al. 2019).
+class Neighbourhoods(NamedTuple):
+    """How two samples lie within each other's balls to the k-th nearest neighbour.
 
-    The support is the union of balls around each image that reach to its k-th nearest neighbour in the same set.
+    Attributes:
+        precision: Share of generated images within any ball of a real one, in [0, 1].
+        recall: Share of real images within any ball of a generated one, in [0, 1].
+        density: Mean number of real balls that hold a generated image, over k: about 1 for samples of one law, above 1
+            where generated images crowd the densest places.
+        coverage: Share of real images whose ball holds a generated one, in [0, 1].
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def neighbourhoods(x: Floats, y: Floats, neighbours: int) -> Neighbourhoods:
+    """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020, arXiv 2002.09797).
+
+    All four come from the same distances. A ball reaches from an image to its k-th nearest neighbour in its own set.
+    As in the authors' own programs the edge of a ball belongs to it for precision and recall, and does not for density
+    and coverage, whence two equal sets have density 1. One outlier among the real images makes precision high, since
+    its ball is large; density counts how many balls hold an image, and coverage looks at balls of real images alone.
 
     Args:
         x: Features of generated images, (N, D).
         y: Features of real images, (M, D); take N = M, since radii shrink with more images.
         neighbours: k.
 
-    Returns:
-        Precision and recall, each in [0, 1].
-
     Raises:
         EvaluationError: Fewer than k + 1 images on one side.
     """
     if min(len(x), len(y)) <= neighbours:
         raise EvaluationError(
-            f"precision and recall: {len(x)} and {len(y)} images, at least {neighbours + 1} are needed on each side: "
-            "sample more, or lower `evaluation.neighbours`"
+            f"precision, recall, density and coverage: {len(x)} and {len(y)} images, at least {neighbours + 1} are "
+            "needed on each side: sample more, or lower `evaluation.neighbours`"
         )
-    return _share_inside(x, y, neighbours), _share_inside(y, x, neighbours)
+    radii_x, radii_y = _radii(x, neighbours), _radii(y, neighbours)
+    recalled, covered = np.zeros(len(y), bool), np.zeros(len(y), bool)
+    precise = held = 0
+    for start in range(0, len(x), _BLOCK):
+        distances = squared_distances(x[start : start + _BLOCK], y)
+        precise += int((distances <= radii_y).any(axis=1).sum())
+        recalled |= (distances <= radii_x[start : start + _BLOCK, None]).any(axis=0)
+        inside = distances < radii_y
+        held += int(inside.sum())
+        covered |= inside.any(axis=0)
+    return Neighbourhoods(
+        precision=precise / len(x),
+        recall=float(recalled.mean()),
+        density=held / (neighbours * len(x)),
+        coverage=float(covered.mean()),
+    )
 
 
 def squared_distances(x: Floats, y: Floats) -> Floats:
@@ -90,19 +124,15 @@ def squared_distances(x: Floats, y: Floats) -> Floats:
     return np.maximum(squares, 0, out=squares)
 
 
-def _share_inside(points: Floats, support: Floats, neighbours: int) -> float:
-    radii = np.concatenate(
+def _radii(points: Floats, neighbours: int) -> Floats:
+    """Squared distance of each point to its k-th nearest neighbour among the others, (N,)."""
+    return np.concatenate(
         [
             # Place 0 of a row is the image itself.
-            np.partition(squared_distances(support[start : start + _BLOCK], support), neighbours, axis=1)[:, neighbours]
-            for start in range(0, len(support), _BLOCK)
+            np.partition(squared_distances(points[start : start + _BLOCK], points), neighbours, axis=1)[:, neighbours]
+            for start in range(0, len(points), _BLOCK)
         ]
     )
-    inside = [
-        (squared_distances(points[start : start + _BLOCK], support) <= radii).any(axis=1)
-        for start in range(0, len(points), _BLOCK)
-    ]
-    return float(np.concatenate(inside).mean())
 
 
 def _kernel_sum(x: Floats, y: Floats) -> float:

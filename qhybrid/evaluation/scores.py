@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,90 +11,97 @@ from numpy.typing import NDArray
 from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData
 from qhybrid.errors import EvaluationError
-from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, expectation_interval, subset_interval
+from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, expectation_interval, subset_intervals
 from qhybrid.evaluation.memorisation import HeldOut, NearestDistances, nearest_distances
-from qhybrid.evaluation.metrics import frechet_distance, kernel_distance, precision_recall
+from qhybrid.evaluation.metrics import frechet_distance, kernel_distance, neighbourhoods
 from qhybrid.progress import Advance
 
 Floats = NDArray[np.float64]
 Images = NDArray[np.uint8]
-Metric = Callable[[Floats, Floats], float]
+Metric = Callable[[Floats, Floats], Sequence[float]]
 
 _FLOOR_SPLITS = 10
 _BOOTSTRAP_REPEATS = 1000
 _DISTANCE_REPEATS = 200  # medians over draws x images cost more
 _MAX_NEIGHBOURHOOD = 5000
+_ANY, _POSITIVE, _SHARE = (-np.inf, np.inf), (0.0, np.inf), (0.0, 1.0)
 
 
 def distance_scores(x: Floats, y: Floats, config: EvaluationConfig, advance: Advance) -> dict[str, Any]:
-    """KID, FID, precision and recall with intervals and floors."""
+    """KID, FID, precision, recall, density and coverage with intervals and floors."""
     rng = np.random.default_rng([config.seed, 1])
     smaller = min(len(x), len(y))
     equal = min(smaller, _MAX_NEIGHBOURHOOD)
     near_x, near_y = x[rng.permutation(len(x))[:equal]], y[rng.permutation(len(y))[:equal]]
-
-    def precision(a: Floats, b: Floats) -> float:
-        return precision_recall(a, b, config.neighbours)[0]
-
-    def recall(a: Floats, b: Floats) -> float:
-        return precision_recall(a, b, config.neighbours)[1]
-
-    share = (0.0, 1.0)
-    kid_fraction = min(config.kid_subset_size / smaller, 0.5)
-    metrics = {}
-    for name, metric, a, b, fraction, bounds in (
-        ("kid", kernel_distance, x, y, kid_fraction, (-np.inf, np.inf)),
-        ("fid", frechet_distance, x, y, 0.5, (0.0, np.inf)),
-        ("precision", precision, near_x, near_y, 0.5, share),
-        ("recall", recall, near_x, near_y, 0.5, share),
-    ):
-        metrics[name] = _judge(metric, a, b, fraction, bounds, config, rng)
-        advance(note=name)
+    metrics = {"kid": kid_score(x, y, config, rng)}
+    advance(note="kid")
+    metrics |= _judge({"fid": _POSITIVE}, lambda a, b: (frechet_distance(a, b),), x, y, 0.5, config, rng)
+    advance(note="fid")
+    metrics |= _judge(
+        {"precision": _SHARE, "recall": _SHARE, "density": _POSITIVE, "coverage": _SHARE},
+        lambda a, b: neighbourhoods(a, b, config.neighbours),
+        near_x,
+        near_y,
+        0.5,
+        config,
+        rng,
+    )
+    advance(note="neighbourhoods")
     return metrics
 
 
+def kid_score(x: Floats, y: Floats, config: EvaluationConfig, rng: np.random.Generator) -> dict[str, Any]:
+    """The entry of KID alone, with interval and floor."""
+    fraction = min(config.kid_subset_size / min(len(x), len(y)), 0.5)
+    return _judge({"kid": _ANY}, lambda a, b: (kernel_distance(a, b),), x, y, fraction, config, rng)["kid"]
+
+
 def _judge(
+    names: Mapping[str, tuple[float, float]],
     metric: Metric,
     x: Floats,
     y: Floats,
     fraction: float,
-    bounds: tuple[float, float],
     config: EvaluationConfig,
     rng: np.random.Generator,
-) -> dict[str, Any]:
-    """One metric of two samples as the result's entry."""
+) -> dict[str, dict[str, Any]]:
+    """The entries of metrics that are measured together, by name; `names` gives the bounds of each."""
     counts = (len(x), len(y))
-    entry: dict[str, Any] = {"n_generated": counts[0], "n_real": counts[1], "seed": config.seed}
+    common: dict[str, Any] = {"n_generated": counts[0], "n_real": counts[1], "seed": config.seed}
     try:
-        value = metric(x, y)
+        values = metric(x, y)
     except EvaluationError as error:
-        return {"value": None, "interval": None, "reason": str(error), **entry, "floor": None}
+        missing = {"value": None, "interval": None, "reason": str(error), **common, "floor": None}
+        return {name: dict(missing) for name in names}
+    intervals: Sequence[tuple[float, float] | None]
     try:
-        interval: list[float] | None = list(
-            subset_interval(
-                lambda i, j: metric(x[i], y[j]),
-                value,
-                counts,
-                fraction=fraction,
-                subsets=config.kid_subsets,
-                rng=rng,
-                bounds=bounds,
-            )
+        intervals = subset_intervals(
+            lambda i, j: metric(x[i], y[j]),
+            values,
+            counts,
+            fraction=fraction,
+            subsets=config.kid_subsets,
+            rng=rng,
+            bounds=tuple(names.values()),
         )
     except EvaluationError:
-        interval = None
+        intervals = [None] * len(names)
     size = max(2, round(fraction * min(counts)))
+    floors = _floors(metric, x, y, rng) or [None] * len(names)
     return {
-        "value": value,
-        "interval": interval,
-        "confidence": CONFIDENCE,
-        "interval_method": f"spread over {config.kid_subsets} subsets ({size} images of the smaller set), rescaled",
-        **entry,
-        "floor": _floor(metric, x, y, rng),
+        name: {
+            "value": value,
+            "interval": None if interval is None else list(interval),
+            "confidence": CONFIDENCE,
+            "interval_method": f"spread over {config.kid_subsets} subsets ({size} images of the smaller set), rescaled",
+            **common,
+            "floor": floor,
+        }
+        for name, value, interval, floor in zip(names, values, intervals, floors, strict=True)
     }
 
 
-def _floor(metric: Metric, x: Floats, y: Floats, rng: np.random.Generator) -> dict[str, Any] | None:
+def _floors(metric: Metric, x: Floats, y: Floats, rng: np.random.Generator) -> list[dict[str, Any] | None] | None:
     """Real against real: disjoint halves of the reference; and the generated images at that same n."""
     size = min(len(y) // 2, len(x))
     real, generated = [], []
@@ -106,13 +113,16 @@ def _floor(metric: Metric, x: Floats, y: Floats, rng: np.random.Generator) -> di
             generated.append(metric(x[rng.permutation(len(x))[:size]], second))
         except EvaluationError:
             return None
-    return {
-        "value": float(np.mean(real)),
-        "range": [min(real), max(real)],
-        "generated_at_same_n": float(np.mean(generated)),
-        "n_per_side": size,
-        "method": f"disjoint halves of the real test images, mean and range of {_FLOOR_SPLITS} splits",
-    }
+    return [
+        {
+            "value": float(np.mean(reached)),
+            "range": [min(reached), max(reached)],
+            "generated_at_same_n": float(np.mean(own)),
+            "n_per_side": size,
+            "method": f"disjoint halves of the real test images, mean and range of {_FLOOR_SPLITS} splits",
+        }
+        for reached, own in zip(zip(*real, strict=True), zip(*generated, strict=True), strict=True)
+    ]
 
 
 def class_scores(p_generated: Floats, p_real: Floats, data: ImageData, wanted: list[int], seed: int) -> dict[str, Any]:

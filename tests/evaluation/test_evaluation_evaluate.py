@@ -26,12 +26,16 @@ def test_real_images_reach_the_floor_and_noisy_ones_do_not(digits, cached, make_
     assert kid["interval"][0] < kid["value"] < kid["interval"][1]
     assert kid["floor"]["n_per_side"] == 179
     assert real["metrics"]["class_histogram"]["classes_present"] == 10
+    assert real["metrics"]["density"]["value"] == pytest.approx(1, abs=0.15)
+    assert real["metrics"]["coverage"]["value"] > 0.85  # 0.875 expected for k = 3 and samples of one law
     assert real["metrics"]["mean_top_probability"]["value"] > 0.95
 
     np.savez(run.images_file, images=blur(digits.val, rng)[..., 0], seeds=np.arange(len(digits.val)))
     noisy = evaluate(run)["metrics"]
     assert noisy["kid"]["value"] > kid["value"]
     assert noisy["kid"]["floor"]["generated_at_same_n"] > noisy["kid"]["floor"]["value"]
+    assert noisy["density"]["interval"][1] < real["metrics"]["density"]["value"]
+    assert noisy["coverage"]["value"] < noisy["coverage"]["floor"]["value"]
     assert noisy["fid"]["value"] > 1.5 * real["metrics"]["fid"]["value"]
     assert noisy["mean_top_probability"]["value"] < real["metrics"]["mean_top_probability"]["value"]
 

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from qhybrid.evaluation.intervals import bootstrap_interval, expectation_interval, subset_interval
+from qhybrid.evaluation.intervals import (
+    bootstrap_interval,
+    expectation_interval,
+    subset_interval,
+    subset_intervals,
+    wilson_interval,
+)
 from qhybrid.evaluation.metrics import kernel_distance
 
 
@@ -69,3 +75,34 @@ def test_expectation_interval_covers_what_a_biased_statistic_expects(excess):
     assert hits / rounds >= 0.9
     if excess == 0:
         assert percentile_hits / rounds < 0.8  # what was wrong with percentiles
+
+
+def test_intervals_of_several_statistics_are_those_of_each_alone():
+    x, y = np.random.default_rng(5).normal(size=(2, 60))
+
+    def both(i, j):
+        return x[i].mean() - y[j].mean(), x[i].std()
+
+    settings = {"fraction": 0.5, "subsets": 30}
+    together = subset_intervals(
+        both, (0.1, 0.9), (60, 60), rng=np.random.default_rng(1), bounds=((-9, 9), (0.0, 0.91)), **settings
+    )
+    for place, (value, bounds) in enumerate([(0.1, (-9, 9)), (0.9, (0.0, 0.91))]):
+        alone = subset_interval(
+            lambda i, j, place=place: both(i, j)[place],
+            value,
+            (60, 60),
+            rng=np.random.default_rng(1),
+            bounds=bounds,
+            **settings,
+        )
+        assert together[place] == alone
+    assert together[1][1] == 0.91
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (10, 10), (97, 100), (1, 3), (500, 1000)])
+def test_wilson_interval_equals_scipys(hits, count):
+    from scipy.stats import binomtest
+
+    expected = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(hits / count, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
