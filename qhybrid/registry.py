@@ -92,6 +92,7 @@ class Registry:
     _entries: dict[str, list[Entry]] = field(default_factory=dict, init=False, repr=False)
     _failures: dict[str, tuple[str, str]] = field(default_factory=dict, init=False, repr=False)
     _loaded: bool = field(default=False, init=False, repr=False)
+    _excluded: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _points: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _lock: Any = field(default_factory=threading.RLock, init=False, repr=False)
 
@@ -106,12 +107,14 @@ class Registry:
             section: The pydantic model of its options, a `qhybrid.config.Section`.
 
         Raises:
-            TypeError: The section would let unknown options pass.
+            TypeError: The section would let unknown options pass, or has an option called `name`.
         """
         if section.model_config.get("extra") != "forbid":
             raise TypeError(
                 f"the section of {self.kind} `{name}` must forbid unknown options: use qhybrid.config.Section"
             )
+        if "name" in section.model_fields:
+            raise TypeError(f"an option of {self.kind} `{name}` is called `name`, as the entry itself is: rename it")
 
         def add(builder: BuilderT) -> BuilderT:
             package = _loading.get() or builder.__module__.partition(".")[0]
@@ -120,6 +123,15 @@ class Registry:
             return builder
 
         return add
+
+    def exclude(self, name: str, reason: str) -> None:
+        """Tell why a name that users may expect here is not registered.
+
+        Args:
+            name: The name.
+            reason: What the message says of it, e.g. `holds volumes; only two-dimensional sets are supported`.
+        """
+        self._excluded[name] = reason
 
     def find(self, name: str) -> Entry:
         """The entry of a name.
@@ -135,6 +147,8 @@ class Registry:
             raise ConfigError(f"{self.kind} `{name}` is registered twice, by {rivals}: uninstall one of them")
         if found:
             return found[0]
+        if name in self._excluded:
+            raise ConfigError(f"{self.kind} `{name}` {self._excluded[name]}")
         if name in self._failures:
             package, reason = self._failures[name]
             raise ConfigError(f"{self.kind} `{name}` comes from package `{package}`, which fails on import: {reason}")

@@ -80,6 +80,20 @@ def test_a_section_that_ignores_unknown_options_is_refused(registry):
         registry.register("mine", section=Loose)
 
 
+def test_an_option_may_not_be_called_as_the_entry_is(registry):
+    class Named(Section):
+        name: str = "x"
+
+    with pytest.raises(TypeError, match=r"called `name`"):
+        registry.register("mine", section=Named)
+
+
+def test_a_name_that_is_left_out_on_purpose_has_a_reason(registry):
+    registry.exclude("cube", "holds volumes")
+    with pytest.raises(ConfigError, match=r"^ansatz `cube` holds volumes$"):
+        registry.find("cube")
+
+
 def test_installed_packages_are_loaded_at_the_first_look_up_and_not_before(registry, install):
     install("stranger-one", ADD.format(name="theirs"), "theirs")
     assert "stranger_one" not in sys.modules

@@ -4,6 +4,7 @@ One file per section. A stage runs if its section is present (`sampling`, `evalu
 Unknown keys and wrong types are refused with the key, the value and what is allowed.
 """
 
+from qhybrid.config.choice import Choice
 from qhybrid.config.data import DataConfig
 from qhybrid.config.diffusion import (
     DiffusionConfig,
@@ -24,6 +25,7 @@ from qhybrid.config.training import TrainingConfig
 from qhybrid.config.yaml_files import apply_override, dump_config, load_config, parse_override, read_mapping
 
 __all__ = [
+    "Choice",
     "DataConfig",
     "DeviceNoiseConfig",
     "DiffusionConfig",
