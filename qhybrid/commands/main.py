@@ -146,7 +146,7 @@ def study(
     """Train, sample and judge every cell of a factorial study, paired by seed; run again, it goes on."""
     from qhybrid.studies.plan import load_study
 
-    plan = load_study(file, _overrides(overrides, data_root))
+    plan = load_study(file, overrides or (), _given(overrides, data_root))
     if dry_run:
         from qhybrid.studies.report import plan_lines
 
@@ -225,17 +225,15 @@ def main() -> None:
 def _configuration(path: Path, overrides: list[str] | None, data_root: str | None) -> RunConfig:
     from qhybrid.config import load_config
 
-    return load_config(path, _overrides(overrides, data_root))
+    return load_config(path, overrides or (), _given(overrides, data_root))
 
 
-def _overrides(overrides: list[str] | None, data_root: str | None) -> list[str]:
-    """Overrides of the configuration, echoed."""
-    overrides = list(overrides or [])
-    if data_root is not None:
-        overrides.append(f"data.root={data_root}")
-    for override in overrides:
-        _say(f"set {override}")
-    return overrides
+def _given(overrides: list[str] | None, data_root: str | None) -> dict[str, str]:
+    """Keys that have an option of their own, which is no YAML; all that changes the configuration is echoed."""
+    given = {} if data_root is None else {"data.root": data_root}
+    for line in [*(overrides or []), *(f"{key}={value}" for key, value in given.items())]:
+        _say(f"set {line}")
+    return given
 
 
 def _open(path: Path) -> RunDirectory:

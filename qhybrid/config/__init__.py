@@ -22,7 +22,7 @@ from qhybrid.config.run import RunConfig, build_config, build_section
 from qhybrid.config.sampling import SamplingConfig
 from qhybrid.config.section import Section
 from qhybrid.config.training import TrainingConfig
-from qhybrid.config.yaml_files import apply_override, dump_config, load_config, parse_override, read_mapping
+from qhybrid.config.yaml_files import apply_override, apply_overrides, dump_config, load_config, read_mapping
 
 __all__ = [
     "Choice",
@@ -44,10 +44,10 @@ __all__ = [
     "TimeDensityConfig",
     "TrainingConfig",
     "apply_override",
+    "apply_overrides",
     "build_config",
     "build_section",
     "dump_config",
     "load_config",
-    "parse_override",
     "read_mapping",
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from qhybrid.config.section import Section
+from qhybrid.config.section import Section, Seed
 
 
 class DataConfig(Section):
@@ -21,12 +21,14 @@ class DataConfig(Section):
     )
     path: str | None = Field(
         default=None,
+        min_length=1,
         description=(
             "File of images and labels with MedMNIST's keys; given if and only if `name` is `npz`, otherwise null."
         ),
     )
     root: str | None = Field(
         default=None,
+        min_length=1,
         description=(
             "Folder of downloaded data sets; null takes the environment's QHYBRID_DATA, else the user's cache folder."
         ),
@@ -48,9 +50,8 @@ class DataConfig(Section):
             " all."
         ),
     )
-    subset_seed: int = Field(
+    subset_seed: Seed = Field(
         default=0,
-        ge=0,
         description=(
             "Seed of the draw of `n_train` images, 0 or more; with one seed a smaller subset is part of a larger one."
         ),
@@ -61,6 +62,13 @@ class DataConfig(Section):
             "Whether a file that is not in the data folder may be downloaded; its checksum is verified either way."
         ),
     )
+
+    @model_validator(mode="after")
+    def _classes_are_different(self) -> DataConfig:
+        twice = [number for number in self.classes or [] if (self.classes or []).count(number) > 1]
+        if twice:
+            raise ValueError(f"`classes: {self.classes}` names class {twice[0]} more than once: name each class once")
+        return self
 
     @model_validator(mode="after")
     def _path_goes_with_npz(self) -> DataConfig:

@@ -64,12 +64,12 @@ class ScheduleConfig(Section):
             "logarithm of the signal-to-noise ratio falls; null for every other kind."
         ),
     )
-    max_terminal_snr: float = Field(
+    max_terminal_snr: float | None = Field(
         default=1e-2,
         gt=0,
         description=(
             "Largest signal-to-noise ratio that the last time step may have, above 0, since sampling starts from noise "
-            "alone."
+            "alone; null allows any."
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from qhybrid.config.section import Section
+from qhybrid.config.section import Section, Seed
 
 
 class EvaluationConfig(Section):
@@ -21,8 +21,7 @@ class EvaluationConfig(Section):
         ge=1,
         description="Rank of the nearest neighbour whose distance is the radius in precision and recall, at least 1.",
     )
-    seed: int = Field(
+    seed: Seed = Field(
         default=0,
-        ge=0,
         description="Seed of every random draw of the evaluation and of the classifier's training, 0 or more.",
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from qhybrid.config.section import Section
+from qhybrid.config.section import Section, Seed, check_seeds
 
 
 class HardwareConfig(Section):
@@ -94,7 +94,7 @@ class HardwareConfig(Section):
         gt=0,
         description="Most seconds of device time that may be spent, above 0; null sets no limit of its own.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
+    seed: Seed = Field(default=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
 
     @field_validator("qpu_steps", mode="before")
     @classmethod
@@ -104,6 +104,11 @@ class HardwareConfig(Section):
             return value
         bounds = [[int(number) for number in part.split("-")] for part in value.split(",")]
         return [step for bound in bounds for step in range(bound[0], bound[-1] + 1)]
+
+    @model_validator(mode="after")
+    def _every_image_has_a_seed(self) -> HardwareConfig:
+        check_seeds(self.seed, self.images, "seed")
+        return self
 
     @model_validator(mode="after")
     def _mitigation_is_of_the_primitive(self) -> HardwareConfig:
@@ -201,8 +206,8 @@ class NoiseBankConfig(Section):
         default=None,
         description="Name by which a configuration may accept the bank; null joins the names of file and device.",
     )
-    seed: int = Field(
-        default=0, ge=0, description="Seed of a draw from a local copy, 0 or more; a device draws anew each time."
+    seed: Seed = Field(
+        default=0, description="Seed of a draw from a local copy, 0 or more; a device draws anew each time."
     )
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
 from qhybrid.config.model import ModelConfig
 from qhybrid.config.quantum import QuantumConfig
 from qhybrid.config.sampling import SamplingConfig
-from qhybrid.config.section import Section, SectionT
+from qhybrid.config.section import Section, SectionT, Seed
 from qhybrid.config.training import TrainingConfig
 from qhybrid.errors import ConfigError
 
@@ -28,7 +29,7 @@ class RunConfig(Section):
         pattern=r"^[A-Za-z0-9._-]+$",
         description="Name of the run and of its default folder: letters, digits, `.`, `_` and `-`.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of initial weights, batches and training noise, 0 or more.")
+    seed: Seed = Field(default=0, description="Seed of initial weights, batches and training noise, 0 or more.")
     data: DataConfig = Field(default=DataConfig(), description="Which images.")
     model: ModelConfig = Field(default=ModelConfig(), description="The network and the arm in its bottleneck.")
     quantum: QuantumConfig = Field(default=QuantumConfig(), description="The circuit and how it is simulated.")
@@ -101,7 +102,27 @@ def _describe(item: Any, root: type[Section]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"`{key}`: {message}"
-    return f"`{key}` is {item['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"`{key}` is {shortened(item['input'])}: {message[0].lower()}{message[1:]}{_hint(item)}"
+
+
+def _hint(item: Any) -> str:
+    """What YAML has made of a text that was meant otherwise."""
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float):
+        return " (YAML reads it as a number or truth value: put it in quotes)"
+    if item["type"] == "bool_type" and str(item["input"]).lower() in ("yes", "no", "on", "off", "y", "n"):
+        return " (write true or false)"
+    if item["type"] == "finite_number":
+        return " (no limit, where there may be none, is null)"
+    return ""
+
+
+def shortened(value: Any) -> str:
+    """A value for a message: on one line, of bounded length, whatever it is."""
+    return " ".join(_bounded.repr(value).split())
+
+
+_bounded = reprlib.Repr()
+_bounded.maxlevel, _bounded.maxstring, _bounded.maxother = 3, 200, 200
 
 
 def _siblings(location: Sequence[Any], root: type[Section]) -> list[str]:

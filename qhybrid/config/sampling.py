@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from qhybrid.config.section import Section
+from qhybrid.config.section import Section, Seed
 
 
 class SamplingConfig(Section):
@@ -29,7 +29,7 @@ class SamplingConfig(Section):
     batch_size: int = Field(
         default=250, ge=1, description="Images generated at a time, at least 1; an image does not depend on it."
     )
-    seed: int = Field(default=0, ge=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
+    seed: Seed = Field(default=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
 
     @model_validator(mode="after")
     def _eta_is_for_ddim(self) -> SamplingConfig:

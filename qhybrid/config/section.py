@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""A seed: what fits a signed 64-bit integer, since seeds are stored as such beside the images they made."""
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys forbidden, no silent coercion, immutable."""
+    """Base of every section: unknown keys forbidden, no silent coercion, no infinite or undefined number, immutable.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    A number that may be unlimited is `float | None`, and `null` in YAML.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 SectionT = TypeVar("SectionT", bound=Section)
+
+
+def check_seeds(seed: int, count: int, key: str) -> None:
+    """Refuse a first seed after which there are not enough seeds for all images.
+
+    Args:
+        seed: Seed of image 0; image i uses `seed + i`.
+        count: Number of images.
+        key: What a message calls the seed, e.g. `seed`.
+
+    Raises:
+        ValueError: The last image's seed would not be a `Seed`.
+    """
+    if seed + count > 2**63:
+        raise ValueError(f"`{key}: {seed}` leaves no seeds for {count} images: image i uses seed + i, below 2**63")

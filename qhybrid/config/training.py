@@ -18,10 +18,13 @@ class TrainingConfig(Section):
     warmup_steps: int = Field(
         default=100, ge=0, description="Steps over which the learning rate rises linearly, 0 or more."
     )
-    gradient_clip: float = Field(
+    gradient_clip: float | None = Field(
         default=1.0,
         gt=0,
-        description="Largest norm of the gradient of all parameters, above 0; a longer one is scaled down to it.",
+        description=(
+            "Largest norm of the gradient of all parameters, above 0; a longer one is scaled down to it. Null does not "
+            "clip."
+        ),
     )
     ema_decay: float = Field(
         default=0.999,

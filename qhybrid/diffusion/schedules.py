@@ -35,16 +35,18 @@ def alphas_cumprod(config: DiffusionConfig) -> Curve:
             cannot be told apart.
     """
     steps, schedule = config.timesteps, config.schedule
-    if schedule.kind == "linear":
-        scale = 1000 / steps
-        betas = np.minimum(np.linspace(scale * 1e-4, scale * 0.02, steps), _MAX_BETA)
-        levels = np.cumprod(1 - betas)
-    elif schedule.kind == "knots":
-        levels = _sigmoid(_through_knots(schedule, np.arange(1, steps + 1) / steps))
-    else:
-        signal = _signal(schedule, np.arange(steps + 1) / steps)
-        levels = np.cumprod(1 - np.minimum(1 - signal[1:] / signal[:-1], _MAX_BETA))
-    _check(levels, schedule)
+    # What an extreme curve makes of double precision is judged by `_check`, in one line instead of several warnings.
+    with np.errstate(all="ignore"):
+        if schedule.kind == "linear":
+            scale = 1000 / steps
+            betas = np.minimum(np.linspace(scale * 1e-4, scale * 0.02, steps), _MAX_BETA)
+            levels = np.cumprod(1 - betas)
+        elif schedule.kind == "knots":
+            levels = _sigmoid(_through_knots(schedule, np.arange(1, steps + 1) / steps))
+        else:
+            signal = _signal(schedule, np.arange(steps + 1) / steps)
+            levels = np.cumprod(1 - np.minimum(1 - signal[1:] / signal[:-1], _MAX_BETA))
+        _check(levels, schedule)
     return np.asarray(levels, dtype=np.float64)
 
 
@@ -129,7 +131,7 @@ def _check(levels: Curve, schedule: ScheduleConfig) -> None:
             "precision; choose a less extreme curve or fewer time steps"
         )
     terminal = float(signal_to_noise(levels)[-1])
-    if terminal > schedule.max_terminal_snr:
+    if schedule.max_terminal_snr is not None and terminal > schedule.max_terminal_snr:
         raise ConfigError(
             f"`diffusion.schedule` ({schedule.kind}) ends with a signal-to-noise ratio of {terminal:.3g}, above "
             f"`max_terminal_snr: {schedule.max_terminal_snr}`: sampling would start from noise that training never "

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -22,9 +23,9 @@ from qhybrid.config import (
     RunConfig,
     Section,
     apply_override,
+    apply_overrides,
     build_config,
     build_section,
-    parse_override,
     read_mapping,
 )
 from qhybrid.errors import ConfigError
@@ -156,12 +157,15 @@ class Study:
     trainings: tuple[Training, ...]
 
 
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+def load_study(
+    path: str | Path, overrides: Sequence[str] = (), given: Mapping[str, Any] = MappingProxyType({})
+) -> Study:
     """Read a study file and resolve every cell of it.
 
     Args:
         path: The YAML file; a path in `base` is relative to it.
         overrides: Texts `section.key=value` that change the base.
+        given: Values of the base by dotted key that are not YAML, e.g. `{"data.root": "/data/set #1"}`.
 
     Raises:
         ConfigError: The file, its base or a cell is not valid; a sample level changes training; two cells are the same.
@@ -172,9 +176,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         base = read_mapping(Path(path).parent / config.base, "base configuration")
     else:
         base = copy.deepcopy(config.base)
-    for override in overrides:
-        key, value = parse_override(override)
-        apply_override(base, key, value, f"--set `{override}`")
+    apply_overrides(base, overrides, given)
     trainings = [
         _training(config, base, levels, seed) for seed in config.seeds for levels in _combinations(config, "train")
     ]

@@ -107,7 +107,8 @@ class Trainer:
             )
         self.accelerator.backward(loss)
         norms = {name: _gradient_norm(parameters) for name, parameters in self.groups.items()}
-        self.accelerator.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        if training.gradient_clip is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.ema.update()

@@ -104,6 +104,16 @@ def test_a_device_budget_of_zero_seconds_is_refused(trained, command):
     assert not trained.hardware.exists()
 
 
+@pytest.mark.parametrize("folder", ["set #1", "~", "123", "@home", "null", "[x]"])
+def test_the_data_root_is_a_path_and_no_yaml(tmp_path, config, command, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = config(data={"name": "mnist", "download": False})
+    code, out, err = command("train", path, "--data-root", folder if folder == "~" else f"data/{folder}")
+    assert code == 2
+    assert f"set data.root={folder if folder == '~' else f'data/{folder}'}" in out
+    assert str(tmp_path.home() if folder == "~" else f"data/{folder}/MNIST") in err
+
+
 @pytest.mark.parametrize("name", ["sample", "evaluate", "report"])
 def test_a_folder_that_is_no_run_is_refused(tmp_path, command, name):
     code, _, err = command(name, tmp_path)
