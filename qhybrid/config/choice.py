@@ -7,7 +7,7 @@ The names and the sections of the options are those of the kind's registry, see 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -26,7 +26,7 @@ class Choice:
     """
 
     name: str
-    options: BaseModel = NoOptions()
+    options: BaseModel = field(default_factory=NoOptions)
 
     def dump(self) -> str | dict[str, Any]:
         """As in a YAML file: the name alone if the entry has no options, else the name and every option."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from qhybrid.config.section import Section, Seed
+from qhybrid.config.section import Section, Seed, check_seeds
 
 
 class SamplingConfig(Section):
@@ -30,6 +30,11 @@ class SamplingConfig(Section):
         default=250, ge=1, description="Images generated at a time, at least 1; an image does not depend on it."
     )
     seed: Seed = Field(default=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
+
+    @model_validator(mode="after")
+    def _every_image_has_a_seed(self) -> SamplingConfig:
+        check_seeds(self.seed, self.images, "seed")
+        return self
 
     @model_validator(mode="after")
     def _eta_is_for_ddim(self) -> SamplingConfig:

@@ -22,7 +22,7 @@ class TrainingConfig(Section):
         default=1.0,
         gt=0,
         description=(
-            "Largest norm of the gradient of all parameters, above 0; a longer one is scaled down to it. Null does not "
+            "Largest norm of the gradient of all parameters, above 0; a longer one is scaled down to it. null does not "
             "clip."
         ),
     )
