@@ -123,10 +123,11 @@ def _show_schedule(path: Path, overrides: list[str], target: Path) -> None:
     from qhybrid.diffusion.noise import GaussianNoise
     from qhybrid.diffusion.schedules import terminal_snr
     from qhybrid.diffusion.sources import open_source
+    from qhybrid.seeds import Stream
 
     config = load_config(path, overrides)
     image = to_tensor(load_data(config.data).train[:1])[0]
-    noise, name = config.diffusion.noise, (0, 0)
+    noise, name = config.diffusion.noise, Stream("image", 0, 0)
     quantum = GaussianNoise().draw(name, image.shape)
     if noise.bank is not None or noise.simulate is not None:
         purposes: tuple[Literal["forward", "latent", "reverse"], ...] = ("forward", "latent", "reverse")

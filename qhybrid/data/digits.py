@@ -6,8 +6,8 @@ import numpy as np
 
 from qhybrid.config import DataConfig
 from qhybrid.data.images import ImageData
-from qhybrid.data.subset import seeded_order
 from qhybrid.errors import DataError
+from qhybrid.seeds import permutation
 
 SPLIT_SEED = 2504
 TEST_SHARE, VAL_SHARE = 0.2, 0.1
@@ -45,7 +45,7 @@ def load_digits(config: DataConfig) -> ImageData:
 def _assign_splits(labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     """0 (train), 1 (val) or 2 (test) for each image."""
     part = np.zeros(len(labels), dtype=np.int8)
-    order = seeded_order(len(labels), SPLIT_SEED)
+    order = permutation(len(labels), SPLIT_SEED)
     for digit in np.unique(labels):
         members = order[labels[order] == digit]
         n_test, n_val = round(TEST_SHARE * len(members)), round(VAL_SHARE * len(members))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from qhybrid.data.images import ImageData, Labels
 from qhybrid.errors import DataError
+from qhybrid.seeds import permutation
 
 
 def select(data: ImageData, classes: list[int] | None, n_train: int | None, seed: int) -> ImageData:
@@ -59,7 +60,7 @@ def balanced_subset(labels: Labels, n: int, seed: int) -> npt.NDArray[np.intp]:
     Returns:
         Ascending positions (n,).
     """
-    order = seeded_order(len(labels), seed)
+    order = permutation(len(labels), seed)
     if labels.ndim == 2:
         return np.sort(order[:n])
     shuffled = labels[order]
@@ -69,14 +70,6 @@ def balanced_subset(labels: Labels, n: int, seed: int) -> npt.NDArray[np.intp]:
         turn[members] = np.arange(np.count_nonzero(members))
     # Sorting by turn, stably on the shuffled order, also shuffles which classes get the remainder of the last turn.
     return np.sort(order[np.argsort(turn, kind="stable")[:n]])
-
-
-def seeded_order(n: int, seed: int) -> npt.NDArray[np.intp]:
-    """A permutation of 0..n-1 that depends on the seed alone.
-
-    NumPy promises the raw stream of a bit generator for all versions, but not that of `Generator.permutation`.
-    """
-    return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
 
 
 def _filter_classes(data: ImageData, classes: list[int]) -> ImageData:

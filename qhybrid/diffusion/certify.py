@@ -19,6 +19,7 @@ from qhybrid.diffusion.bank import Bank, checksum
 from qhybrid.diffusion.bits import CONFIDENCE, BitLaw, markov_entropy, most_common_value_entropy
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations
+from qhybrid.seeds import Stream
 
 LAGS = 64
 # Checks look at no more numbers than this, in runs spread evenly over the bank.
@@ -33,7 +34,7 @@ _LEAST_ENTROPY = 0.98
 _WIDTH = 28
 _LIVE_NUMBERS = 1 << 14
 _LIVE_EVALUATIONS = 1 << 12
-_LIVE_NAME = (1 << 61,)
+_LIVE_NAME = Stream("certificate")
 
 Numbers = NDArray[np.float64]
 

@@ -18,9 +18,9 @@ from qhybrid.diffusion.certify import Certificate, certify_bank
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations
 from qhybrid.progress import Advance, progress
+from qhybrid.seeds import Stream
 
 _CHUNK = 1 << 16
-_MAKE = 1 << 60
 
 
 def make_bank(
@@ -66,7 +66,7 @@ def certify(path: Path) -> Certificate:
 
 def _make_bits(path: Path, record: BankRecord, config: SimulatedNoiseConfig, seed: int, advance: Advance) -> None:
     source = SimulatedBits(config)
-    raw = source.circuit.shots((_MAKE, seed), _CHUNK)
+    raw = source.circuit.shots(Stream("bank", seed), _CHUNK)
     provenance = record.provenance | source.circuit.provenance()
     provenance["raw_bias"] = (raw.mean(axis=0) - 0.5).tolist()
     provenance["raw_min_entropy_per_bit"] = min_entropy(raw)
@@ -75,7 +75,7 @@ def _make_bits(path: Path, record: BankRecord, config: SimulatedNoiseConfig, see
 
     def chunks() -> Iterator[NDArray[np.uint16]]:
         for index, size in enumerate(_sizes(record.numbers)):
-            yield source.integers((_MAKE, seed, index), size)
+            yield source.integers(Stream("bank", seed, index), size)
             advance(size)
 
     write_bank(path, record, chunks())
@@ -100,7 +100,7 @@ def _make_fluctuations(
     def chunks() -> Iterator[NDArray[np.float32]]:
         nonlocal products, sums
         for index, size in enumerate(_sizes(evaluations, max(1, _CHUNK // config.shots))):
-            values = source.evaluations((_MAKE, seed, index), size)
+            values = source.evaluations(Stream("bank", seed, index), size)
             wide = values.astype(np.float64)
             products, sums = products + wide.T @ wide, sums + wide.sum(axis=0)
             yield values
@@ -114,7 +114,7 @@ def _make_fluctuations(
 
 def _pseudo_random(numbers: int, resolution: int, seed: int, advance: Advance) -> Iterator[NDArray[np.uint16]]:
     for index, size in enumerate(_sizes(numbers)):
-        yield np.random.default_rng((_MAKE, seed, index)).integers(0, 2**resolution, size, dtype=np.uint16)
+        yield Stream("bank", seed, index).numpy_generator().integers(0, 2**resolution, size, dtype=np.uint16)
         advance(size)
 
 

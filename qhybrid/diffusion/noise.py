@@ -1,8 +1,8 @@
 """Noise sources: standardized tensors (mean 0, variance 1 per pixel) from seedable, independent streams.
 
-A stream is named by integers, e.g. (image seed, step): the same name always gives the same numbers, whatever was
-drawn before and by whom. So an image does not depend on its batch, a resumed run not on its interruption, and workers
-that work on different names never share a draw.
+A stream is named by purpose, seed and step (`qhybrid.seeds.Stream`): the same name always gives the same numbers,
+whatever was drawn before and by whom. So an image does not depend on its batch, a resumed run not on its
+interruption, and workers that work on different names never share a draw.
 
 Quantum noise enters as `epsilon = sqrt(1 - lambda) epsilon_gauss + sqrt(lambda) epsilon_quantum`. Both parts are drawn
 under the same name, so with lambda = 0 the numbers are, bit for bit, those of a run without quantum noise.
@@ -13,18 +13,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from qhybrid.config import DiffusionConfig
 from qhybrid.diffusion.schedules import quantum_share
+from qhybrid.seeds import Stream
 
 
 class NoiseSource(Protocol):
     """Draws standardized noise."""
 
-    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
         """Numbers of the stream `name`, float32, on the CPU; the same name and shape always give the same numbers."""
         ...
 
@@ -32,8 +32,9 @@ class NoiseSource(Protocol):
 class GaussianNoise:
     """Independent standard normal pixels."""
 
-    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
-        return torch.randn(tuple(shape), generator=generator(*name))
+    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
+        """Independent standard normal numbers of the stream `name`, float32, of `shape`."""
+        return torch.randn(tuple(shape), generator=name.torch_generator())
 
 
 class TimedNoise:
@@ -49,7 +50,7 @@ class TimedNoise:
         self._quantum = quantum
         self._share = share.float()
 
-    def draw_at(self, t: Tensor, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+    def draw_at(self, t: Tensor, name: Stream, shape: Sequence[int]) -> Tensor:
         """Noise for samples of time steps `t` `(B,)`; `shape` is `(B, C, H, W)`."""
         share = self._share[t].view(-1, *[1] * (len(shape) - 1))
         gaussian = self._gaussian.draw(name, shape)
@@ -59,7 +60,7 @@ class TimedNoise:
 
 
 class SamplingNoise:
-    """Noise of the reverse process: a stream `(image seed, step)` at the time of that step.
+    """Noise of the reverse process: a stream of each image's seed and step, at the time of that step.
 
     Args:
         latent: Source of step 0, the initial latents; `None` is Gaussian.
@@ -76,9 +77,9 @@ class SamplingNoise:
         self._reverse = None if reverse is None else TimedNoise(reverse, share)
         self._timesteps = [len(share) - 1, *timesteps]
 
-    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
         """Noise of one image, `shape` `(C, H, W)`."""
-        step = name[-1]
+        step = name.step or 0
         source = self._reverse if step else self._latent
         if source is None:
             return self._gaussian.draw(name, shape)
@@ -112,14 +113,6 @@ def forward_noise(config: DiffusionConfig, steps: int) -> NoiseSource | TimedNoi
     return TimedNoise(open_source(noise, "forward", steps), _share(config))
 
 
-def generator(*name: int) -> torch.Generator:
-    """A CPU random generator for the stream `name`; different names give statistically independent streams."""
-    # SeedSequence hashes the name; seeding torch by sums or products of the integers would let streams coincide. It
-    # fills short names up with zeros, so without the length (5,) and (5, 0) would be the same stream.
-    seed = int(np.random.SeedSequence((*name, len(name))).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(seed)
-
-
 def image_noise(source: NoiseSource, seeds: Sequence[int], shape: Sequence[int], step: int) -> Tensor:
     """Noise of `step` for images of the given seeds, each from its own stream.
 
@@ -132,7 +125,7 @@ def image_noise(source: NoiseSource, seeds: Sequence[int], shape: Sequence[int],
     Returns:
         Tensor `(len(seeds), C, H, W)`.
     """
-    return torch.stack([source.draw((seed, step), shape) for seed in seeds])
+    return torch.stack([source.draw(Stream("image", seed, step), shape) for seed in seeds])
 
 
 def _share(config: DiffusionConfig) -> Tensor:

@@ -21,13 +21,12 @@ from torch import Tensor
 from qhybrid.config import SimulatedNoiseConfig
 from qhybrid.diffusion.bits import BitLaw, Bits, min_entropy, toeplitz, von_neumann
 from qhybrid.diffusion.errors import NoiseError
+from qhybrid.seeds import Stream
 
 IDEAL = "aer"
 _LAYERS = 2
 _ANGLE_SEED = 0
 _CALIBRATION_SHOTS = 1 << 15
-# First component of the names of calibration draws; image seeds and steps are never negative, and neither is a hash.
-_CALIBRATION = 1 << 62
 
 
 class MeasuredCircuit:
@@ -68,9 +67,18 @@ class MeasuredCircuit:
         """Number of measured qubits."""
         return int(self.circuit.num_qubits)
 
-    def shots(self, name: Sequence[int], count: int) -> Bits:
-        """`(count, num_qubits)` measured bits; the same name gives the same shots."""
-        draws = np.random.default_rng(stream_seed(name)).random(count) * self._cumulative[-1]
+    def shots(self, name: Stream, count: int, attempt: int | None = None) -> Bits:
+        """Measured bits of the stream `name`; the same name gives the same shots.
+
+        Args:
+            name: The stream.
+            count: Number of shots.
+            attempt: Which of several draws that together make up one stream.
+
+        Returns:
+            uint8 `(count, num_qubits)` of 0 and 1.
+        """
+        draws = name.shots_generator(attempt).random(count) * self._cumulative[-1]
         words = np.searchsorted(self._cumulative, draws, side="right").astype(np.uint32)
         bits: Bits = ((words[:, None] >> np.arange(self.num_qubits, dtype=np.uint32)) & 1).astype(np.uint8)
         return bits
@@ -133,24 +141,24 @@ class SimulatedBits:
     @functools.cached_property
     def entropy(self) -> float:
         """Estimated min-entropy per raw bit, from shots that are used for nothing else."""
-        return min_entropy(self.circuit.shots((_CALIBRATION,), _CALIBRATION_SHOTS))
+        return min_entropy(self.circuit.shots(Stream("calibration"), _CALIBRATION_SHOTS))
 
-    def bits(self, name: Sequence[int], count: int) -> Bits:
+    def bits(self, name: Stream, count: int) -> Bits:
         """`(count,)` bits of the stream `name`."""
         parts: list[Bits] = []
         have = attempt = 0
         while have < count:
-            part = self._extract(self.circuit.shots((*name, attempt), self._shots_for(count - have)))
+            part = self._extract(self.circuit.shots(name, self._shots_for(count - have), attempt))
             parts.append(part)
             have += part.size
             attempt += 1
         return np.concatenate([np.zeros(0, np.uint8), *parts])[:count]
 
-    def integers(self, name: Sequence[int], count: int) -> NDArray[np.uint16]:
+    def integers(self, name: Stream, count: int) -> NDArray[np.uint16]:
         """`(count,)` k-bit integers of the stream `name`."""
         return self.law.integers(self.bits(name, count * self.law.resolution))
 
-    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
         numbers = self.law.normals(self.integers(name, math.prod(shape)))
         return torch.from_numpy(numbers).reshape(tuple(shape))
 
@@ -179,12 +187,12 @@ class SimulatedFluctuations:
         self.mean = self.circuit.expectations()
         self.deviation = np.sqrt((1 - self.mean**2) / self.shots)
 
-    def evaluations(self, name: Sequence[int], count: int) -> NDArray[np.float32]:
+    def evaluations(self, name: Stream, count: int) -> NDArray[np.float32]:
         """`(count, num_qubits)` standardized fluctuations of the stream `name`."""
         raw = self.circuit.shots(name, count * self.shots).reshape(count, self.shots, -1)
         return standardize(1 - 2 * raw.mean(axis=1), self.mean, self.deviation)
 
-    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
         check_patch(self.patch, shape, f"{self.circuit.num_qubits} qubits")
         values = self.evaluations(name, math.prod(shape) // math.prod(self.patch))
         return torch.from_numpy(lay_patches(values.reshape(-1), self.patch, shape))
@@ -241,8 +249,3 @@ def lay_patches(values: NDArray[np.float32], patch: tuple[int, int], shape: Sequ
     (h, w), (*lead, H, W) = patch, shape
     tiles = values.reshape(-1, H // h, W // w, h, w).transpose(0, 1, 3, 2, 4)
     return np.ascontiguousarray(tiles).reshape(*lead, H, W)
-
-
-def stream_seed(name: Sequence[int]) -> int:
-    """A 62-bit seed for the stream `name`."""
-    return int(np.random.SeedSequence((*name, len(name))).generate_state(1, np.uint64)[0] >> np.uint64(2))

@@ -3,9 +3,9 @@
 How names become places in a bank. Each purpose has a region of its own (forward process 8, latents 1, reverse steps 7
 parts of the bank, among the purposes that the configuration turns on). Within its purpose every name has a rank:
 
-    forward   (stream, training seed, step)   rank = training seed * training steps + step
-    latent    (image seed, 0)                 rank = image seed
-    reverse   (image seed, k + 1)             rank = image seed * reverse steps + k
+    forward   a training's seed, step          rank = seed * training steps + step
+    latent    an image's seed, step 0          rank = seed
+    reverse   an image's seed, step k + 1      rank = seed * reverse steps + k
 
 and a draw of c numbers of rank r is slot r mod S of the S = floor(region / c) slots. So two names share numbers if and
 only if their ranks differ by a multiple of S; any S successive ranks (a run, runs of successive seeds, images of
@@ -32,6 +32,7 @@ from qhybrid.diffusion.certify import certify_simulated
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.noise import NoiseSource
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations, check_patch, lay_patches, patch_of
+from qhybrid.seeds import Stream
 
 Purpose = Literal["forward", "latent", "reverse"]
 _PARTS: dict[Purpose, int] = {"forward": 8, "latent": 1, "reverse": 7}
@@ -85,7 +86,7 @@ class BankSource:
         self._purpose = purpose
         self._stride = stride
 
-    def draw(self, name: Sequence[int], shape: Sequence[int]) -> Tensor:
+    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
         count = math.prod(shape)
         patch = self._bank.patch
         if patch != (1, 1):
@@ -103,10 +104,9 @@ class BankSource:
         """Draws of `count` numbers that share nothing."""
         return self._size // count
 
-    def _rank(self, name: Sequence[int]) -> int:
-        if self._purpose == "forward":
-            return name[-2] * self._stride + name[-1]
-        return name[0] * self._stride + max(0, name[-1] - 1)
+    def _rank(self, name: Stream) -> int:
+        seed, step = name.seed or 0, name.step or 0
+        return seed * self._stride + (step if self._purpose == "forward" else max(0, step - 1))
 
 
 def open_source(noise: NoiseConfig, purpose: Purpose, stride: int = 1) -> NoiseSource:

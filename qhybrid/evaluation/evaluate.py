@@ -26,6 +26,7 @@ from qhybrid.files import write_json
 from qhybrid.pictures.grids import image_grid, labelled_rows
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
+from qhybrid.seeds import evaluation_generator
 
 Images = NDArray[np.uint8]
 
@@ -142,7 +143,7 @@ def load_generated(run: RunDirectory, data: ImageData) -> Images:
 def _memorisation(generated: Images, data: ImageData, seed: int, run: RunDirectory) -> dict[str, Any]:
     """Scores, and the picture `nearest.png`; where too little is held out, the reason instead."""
     try:
-        others = held_out(data, np.random.default_rng([seed, 4]))
+        others = held_out(data, evaluation_generator(seed, "held_out"))
     except EvaluationError as error:
         missing = {"value": None, "interval": None, "reason": str(error), "seed": seed, "floor": None}
         return {"memorisation_share": missing, "memorisation_ratio": missing}

@@ -15,6 +15,7 @@ from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, expecta
 from qhybrid.evaluation.memorisation import HeldOut, NearestDistances, nearest_distances
 from qhybrid.evaluation.metrics import frechet_distance, kernel_distance, neighbourhoods
 from qhybrid.progress import Advance
+from qhybrid.seeds import evaluation_generator
 
 Floats = NDArray[np.float64]
 Images = NDArray[np.uint8]
@@ -29,7 +30,7 @@ _ANY, _POSITIVE, _SHARE = (-np.inf, np.inf), (0.0, np.inf), (0.0, 1.0)
 
 def distance_scores(x: Floats, y: Floats, config: EvaluationConfig, advance: Advance) -> dict[str, Any]:
     """KID, FID, precision, recall, density and coverage with intervals and floors."""
-    rng = np.random.default_rng([config.seed, 1])
+    rng = evaluation_generator(config.seed, "distances")
     smaller = min(len(x), len(y))
     equal = min(smaller, _MAX_NEIGHBOURHOOD)
     near_x, near_y = x[rng.permutation(len(x))[:equal]], y[rng.permutation(len(y))[:equal]]
@@ -127,7 +128,7 @@ def _floors(metric: Metric, x: Floats, y: Floats, rng: np.random.Generator) -> l
 
 def class_scores(p_generated: Floats, p_real: Floats, data: ImageData, wanted: list[int], seed: int) -> dict[str, Any]:
     """How sure the classifier is, and which classes it sees."""
-    rng = np.random.default_rng([seed, 2])
+    rng = evaluation_generator(seed, "classes")
     # Independent labels are each present or absent, so being sure of absence counts as well.
     sure_g, sure_r = (
         np.maximum(p, 1 - p).mean(axis=1) if data.multi_label else p.max(axis=1) for p in (p_generated, p_real)
@@ -192,7 +193,7 @@ def _law(hits: Floats) -> Floats:
 
 def memorisation_scores(generated: Images, data: ImageData, others: HeldOut, seed: int) -> dict[str, Any]:
     """Nearest training against nearest held-out image: share and distance ratio, with held-out queries as floor."""
-    rng = np.random.default_rng([seed, 3])
+    rng = evaluation_generator(seed, "memorisation")
     found = nearest_distances(generated, data.train, others.reference, rng)
     calibration = nearest_distances(others.queries, data.train, others.reference, rng)
 

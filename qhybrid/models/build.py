@@ -11,13 +11,12 @@ from qhybrid.config import RunConfig
 from qhybrid.errors import ConfigError
 from qhybrid.models.bottleneck import PlainGate, QuantumGate, SqueezeExcitationGate
 from qhybrid.models.unet import UNet
+from qhybrid.seeds import initial_seed
 
 if TYPE_CHECKING:
     from qhybrid.quantum.circuits.spec import CircuitSpec
 
 _CLASSICAL = ("plain", "se")
-# Separate streams for the shared layers, the arm's own layers and the circuit, so that all arms share the first.
-_UNET_STREAM, _GATE_STREAM, _CIRCUIT_STREAM = 0, 1, 2
 
 
 def circuit_spec(config: RunConfig) -> CircuitSpec | None:
@@ -65,12 +64,11 @@ def build_model(config: RunConfig, image_channels: int, spec: CircuitSpec | None
         spec: The circuit, if it comes from a checkpoint; by default the configuration's.
     """
     spec = spec or circuit_spec(config)
-    seed = config.seed
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3 * seed + _UNET_STREAM)
+        torch.manual_seed(initial_seed(config.seed, "unet"))
         model = UNet(image_channels, config.model.channels, config.model.time_dim, PlainGate())
-        torch.manual_seed(3 * seed + _GATE_STREAM)
-        model.bottleneck = _build_gate(config, spec, 3 * seed + _CIRCUIT_STREAM)
+        torch.manual_seed(initial_seed(config.seed, "gate"))
+        model.bottleneck = _build_gate(config, spec, initial_seed(config.seed, "circuit"))
     # Channels innermost is what the CPU's convolutions work on; weights laid out so carry it through the network.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

@@ -12,10 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qhybrid.diffusion.noise import NoiseSource, TimedNoise, generator
-
-# First component of the stream names, so that noise, time steps and order are independent of each other.
-_ORDER, _TIME, _NOISE = 0, 1, 2
+from qhybrid.diffusion.noise import NoiseSource, TimedNoise
+from qhybrid.seeds import Stream
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Batches:
         indices = torch.tensor([self._index(position) for position in positions])
         images = self._images[indices]
         t = self._times(step)
-        name = (_NOISE, self._seed, step)
+        name = Stream("training", self._seed, step)
         if isinstance(self._source, TimedNoise):
             epsilon = self._source.draw_at(t, name, images.shape)
         else:
@@ -78,7 +76,7 @@ class Batches:
         return Batch(images, epsilon, t)
 
     def _times(self, step: int) -> Tensor:
-        random = generator(_TIME, self._seed, step)
+        random = Stream("times", self._seed, step).torch_generator()
         if self._cumulative is None:
             return torch.randint(self._timesteps, (self._batch_size,), generator=random, dtype=torch.int64)
         # Inverse of the distribution function; its last value, 1 up to rounding, may lie below a draw.
@@ -88,6 +86,6 @@ class Batches:
     def _index(self, position: int) -> int:
         epoch, offset = divmod(position, len(self._images))
         if self._cached_order is None or self._cached_order[0] != epoch:
-            order = np.random.default_rng((_ORDER, self._seed, epoch)).permutation(len(self._images))
+            order = Stream("order", self._seed, epoch).numpy_generator().permutation(len(self._images))
             self._cached_order = (epoch, order)
         return int(self._cached_order[1][offset])

@@ -23,6 +23,7 @@ from qhybrid.diffusion.making import make_bank
 from qhybrid.diffusion.noise import NoiseSource
 from qhybrid.diffusion.sources import open_source
 from qhybrid.files import write_json
+from qhybrid.seeds import Stream
 
 SHAPE = (64, 1, 28, 28)
 REPEATS = 300
@@ -46,8 +47,8 @@ def draw_cost(folder: Path) -> dict[str, float]:
     integer_source, value_source = source("quantum_bits", "bits"), source("quantum_intrinsic", "values")
     ways = {
         "torch.randn": lambda step: torch.randn(SHAPE),
-        "quantum_bits": lambda step: integer_source.draw((2, 0, step), SHAPE),
-        "quantum_intrinsic": lambda step: value_source.draw((2, 0, step), SHAPE),
+        "quantum_bits": lambda step: integer_source.draw(Stream("training", 0, step), SHAPE),
+        "quantum_intrinsic": lambda step: value_source.draw(Stream("training", 0, step), SHAPE),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for step in range(REPEATS):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qhybrid.config import DataConfig
 from qhybrid.data import ImageData, dataset_names, load_data
-from qhybrid.data.subset import balanced_subset, seeded_order, select
+from qhybrid.data.subset import balanced_subset, select
 from qhybrid.errors import DataError
 
 DIGITS_CHECKSUM = "90406ccabb42d22344583ddc210be933f84abbb46a22a0bbae9010b7d1b16488"
@@ -91,10 +91,6 @@ def test_whole_split_can_be_asked_for(digits: ImageData) -> None:
     data = load_data(DataConfig(n_train=1259))
     np.testing.assert_array_equal(data.train, digits.train)
     assert data.unused.shape == (0, 8, 8, 1)
-
-
-def test_seeded_order_is_fixed_for_all_versions() -> None:
-    assert seeded_order(10, 0).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
 
 
 @settings(max_examples=60, deadline=None)

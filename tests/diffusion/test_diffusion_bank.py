@@ -16,6 +16,7 @@ from qhybrid.diffusion.certify import LEAST_BITS, certify_fluctuations, certify_
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.making import certify, make_bank
 from qhybrid.diffusion.sources import Demand, check_supply, open_source, reserve
+from qhybrid.seeds import Stream
 
 SIMULATED = SimulatedNoiseConfig()
 
@@ -106,14 +107,14 @@ def test_names_share_no_numbers_until_the_bank_is_used_up(control):
     for source in (forward, latent, reverse):
         source._bank = _Counting(source._bank)
     for seed in (5, 6):
-        drawn += [forward.draw((2, seed, step), (4, 1, 8, 8)) for step in range(steps)]
+        drawn += [forward.draw(Stream("training", seed, step), (4, 1, 8, 8)) for step in range(steps)]
     for seed in range(100, 100 + images):
-        drawn += [latent.draw((seed, 0), (1, 8, 8))]
-        drawn += [reverse.draw((seed, step + 1), (1, 8, 8)) for step in range(10)]
+        drawn += [latent.draw(Stream("image", seed, 0), (1, 8, 8))]
+        drawn += [reverse.draw(Stream("image", seed, step + 1), (1, 8, 8)) for step in range(10)]
     places = torch.cat([part.flatten() for part in drawn])
     assert len(places.unique()) == len(places)
     assert float(places.max()) < 160_000
-    assert torch.equal(forward.draw((2, 6, 3), (4, 1, 8, 8)), drawn[steps + 3])
+    assert torch.equal(forward.draw(Stream("training", 6, 3), (4, 1, 8, 8)), drawn[steps + 3])
 
 
 class _Counting:
@@ -129,7 +130,7 @@ def test_a_bank_is_drawn_evenly_within_the_reuse_budget(control):
     source._bank = _Counting(source._bank)
     slots = source.slots(1000)
     assert slots == 160
-    first = [float(source.draw((2, 0, step), (1000,))[0]) for step in range(3 * slots)]
+    first = [float(source.draw(Stream("training", 0, step), (1000,))[0]) for step in range(3 * slots)]
     assert set(np.unique(first, return_counts=True)[1]) == {3}
 
 
@@ -164,7 +165,7 @@ def test_foreign_uncertified_and_failing_banks_are_refused(tmp_path, control, rn
     with pytest.raises(NoiseError, match=r"`planted` fails its claim \(bias, mean.*accept: \[planted\]"):
         open_source(planted, "latent")
     accepted = open_source(noise(path, source="quantum_bits", accept=["planted"]), "latent")
-    assert accepted.draw((1, 0), (1, 8, 8)).shape == (1, 8, 8)
+    assert accepted.draw(Stream("image", 1, 0), (1, 8, 8)).shape == (1, 8, 8)
 
 
 def integers_of(bits):

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from qhybrid.config import DiffusionConfig
-from qhybrid.diffusion.noise import GaussianNoise, generator, image_noise
+from qhybrid.diffusion.noise import GaussianNoise, image_noise
 from qhybrid.diffusion.samplers import build_sampler, sample_images
 from qhybrid.diffusion.schedules import alphas_cumprod
 from qhybrid.errors import ConfigError
+from qhybrid.seeds import Stream
 
 SAMPLERS = ("ddpm", "ddim", "dpm-solver++", "unipc")
 SHAPE = (1, 4, 4)
@@ -64,11 +65,11 @@ def test_ddpm_is_diffusers_ddpm_with_the_same_noise():
     reference = DDPMScheduler(60, trained_betas=_betas(config), clip_sample=True, variance_type="fixed_small")
     reference.set_timesteps(60)
     denoise = gaussian_data_denoiser(config, 0.2, 0.15)
-    latents = torch.randn(3, *SHAPE, generator=generator(1))
+    latents = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
     x, drawn = latents, []
     for t in reference.timesteps:
-        noise = generator(9, int(t))
-        drawn.append(torch.randn(latents.shape, generator=generator(9, int(t))))
+        noise = Stream("image", 9, int(t)).torch_generator()
+        drawn.append(torch.randn(latents.shape, generator=Stream("image", 9, int(t)).torch_generator()))
         x = reference.step(denoise(x, t.expand(3)), t, x, generator=noise).prev_sample
     ours = sample_images(denoise, build_sampler(config, "ddpm", 60), latents, lambda step: drawn[step])
     torch.testing.assert_close(ours, x, rtol=0, atol=2e-4)
@@ -111,11 +112,11 @@ def test_more_steps_than_the_process_has_are_refused():
 
 def test_streams_are_repeatable_standardized_and_independent():
     source = GaussianNoise()
-    first = source.draw((3, 1), (1, 200, 200))
-    assert torch.equal(first, source.draw((3, 1), (1, 200, 200)))
+    first = source.draw(Stream("image", 3, 1), (1, 200, 200))
+    assert torch.equal(first, source.draw(Stream("image", 3, 1), (1, 200, 200)))
     assert abs(float(first.mean())) < 4 / 200
     assert float(first.var()) == pytest.approx(1, abs=4 * 2**0.5 / 200)
     # (1, 3) and (3, 1) are different streams: a name is no sum.
     for other in ((1, 3), (3, 2), (4, 1)):
-        correlation = float((first * source.draw(other, (1, 200, 200))).mean())
+        correlation = float((first * source.draw(Stream("image", *other), (1, 200, 200))).mean())
         assert abs(correlation) < 4 / 200

@@ -17,6 +17,7 @@ from qhybrid.diffusion.simulate import MeasuredCircuit, SimulatedBits, Simulated
 from qhybrid.diffusion.sources import open_source
 from qhybrid.errors import CircuitError
 from qhybrid.sampling.generate import generate
+from qhybrid.seeds import Stream
 from qhybrid.training.loop import train
 
 SHAPE = (1, 8, 8)
@@ -44,9 +45,10 @@ def banks(tmp_path_factory):
 def test_simulated_bits_keep_their_claim_and_their_names(extractor):
     source = SimulatedBits(SimulatedNoiseConfig(extractor=extractor))
     assert certify_simulated(source).failed == ()
-    first = source.draw((3, 1), SHAPE)
-    assert torch.equal(first, source.draw((3, 1), SHAPE))
-    for other in ((3, 2), (3,), (3, 1, 0), (1, 3)):
+    first = source.draw(Stream("image", 3, 1), SHAPE)
+    assert torch.equal(first, source.draw(Stream("image", 3, 1), SHAPE))
+    others = [("image", 3, 2), ("image", 3), ("image", 1, 3), ("training", 3, 1), ("bank", 3, 1)]
+    for other in (Stream(*words) for words in others):
         assert not torch.equal(first, source.draw(other, SHAPE))
 
 
@@ -55,10 +57,10 @@ def test_a_device_biases_bits_and_debiasing_mends_them(monkeypatch):
     source = SimulatedBits(settings)
     honest = source.circuit.shots
 
-    def tilted(name, count):
+    def tilted(name, count, attempt=None):
         """Readout that loses one in fifty ones, as devices do (snapshots store symmetric errors)."""
-        lost = np.random.default_rng(name).random((count, 4)) < 0.02
-        return honest(name, count) & ~lost.astype(bool)
+        lost = np.random.default_rng((*name.words, attempt or 0)).random((count, 4)) < 0.02
+        return honest(name, count, attempt) & ~lost.astype(bool)
 
     monkeypatch.setattr(source.circuit, "shots", tilted)
     assert {"bias", "mean"} <= set(certify_simulated(source).failed)
@@ -73,8 +75,8 @@ def test_fluctuations_keep_their_claim_and_their_correlations(device):
     certificate = certify_simulated(source)
     assert certificate.failed == ()
     assert certificate.measured["spatial_correlation"] > 0.1
-    images = torch.stack([source.draw((seed, 0), SHAPE) for seed in range(120)])
-    assert torch.equal(images[7], source.draw((7, 0), SHAPE))
+    images = torch.stack([source.draw(Stream("image", seed, 0), SHAPE) for seed in range(120)])
+    assert torch.equal(images[7], source.draw(Stream("image", 7, 0), SHAPE))
     # Pixels of a patch are qubits, row by row: their covariance is the circuit's; other patches are independent.
     tiles = images.reshape(120, 4, 2, 4, 2).transpose(2, 3).reshape(-1, 4).double()
     assert torch.cov(tiles.T).numpy() == pytest.approx(np.array(certificate.measured["covariance"]), abs=0.15)
@@ -100,9 +102,9 @@ def test_shots_follow_the_law_of_shots_that_aer_draws(device):
         circuit = transpile(circuit, measured.part, initial_layout=[0, 1, 2], optimization_level=1)
     job = AerSimulator(seed_simulator=1, **options).run(circuit.measure_all(inplace=False), shots=20_000)
     expected = np.array([job.result().get_counts().get(f"{outcome:03b}", 0) for outcome in range(8)])
-    drawn = np.bincount(measured.shots((3,), 20_000) @ [1, 2, 4], minlength=8)
+    drawn = np.bincount(measured.shots(Stream("image", 3), 20_000) @ [1, 2, 4], minlength=8)
     assert chi2_contingency([expected, drawn]).pvalue > 1e-3
-    assert np.array_equal(measured.shots((3,), 50), measured.shots((3,), 50))
+    assert np.array_equal(measured.shots(Stream("image", 3), 50), measured.shots(Stream("image", 3), 50))
 
 
 def test_the_noise_of_a_device_shrinks_what_fluctuates():
@@ -124,11 +126,11 @@ def test_patches_are_laid_side_by_side():
 def test_patches_that_do_not_fill_an_image_are_refused(banks):
     source = SimulatedFluctuations(SimulatedNoiseConfig(qubits=6, shots=4))
     with pytest.raises(NoiseError, match="6 qubits fill patches of 2x3 pixels, of which images of 8x8 cannot"):
-        source.draw((0, 0), SHAPE)
+        source.draw(Stream("image", 0, 0), SHAPE)
     stored = open_source(NoiseConfig(source="quantum_intrinsic", bank=str(banks / "intrinsic.npz")), "latent")
-    assert stored.draw((0, 0), SHAPE).shape == SHAPE
+    assert stored.draw(Stream("image", 0, 0), SHAPE).shape == SHAPE
     with pytest.raises(NoiseError, match="of which images of 9x9 cannot be made"):
-        stored.draw((0, 0), (1, 9, 9))
+        stored.draw(Stream("image", 0, 0), (1, 9, 9))
 
 
 def test_an_unknown_device_is_named():
@@ -138,8 +140,8 @@ def test_an_unknown_device_is_named():
 
 def test_the_share_mixes_both_parts_and_keeps_the_variance():
     share = torch.tensor([0.0, 0.36, 1.0])
-    mixed = TimedNoise(Constant(), share).draw_at(torch.tensor([0, 1, 2]), (5, 1), (3, *SHAPE))
-    gaussian = GaussianNoise().draw((5, 1), (3, *SHAPE))
+    mixed = TimedNoise(Constant(), share).draw_at(torch.tensor([0, 1, 2]), Stream("image", 5, 1), (3, *SHAPE))
+    gaussian = GaussianNoise().draw(Stream("image", 5, 1), (3, *SHAPE))
     assert torch.equal(mixed[0], gaussian[0])
     torch.testing.assert_close(mixed[1], 0.8 * gaussian[1] + 0.6 * 7)
     assert torch.equal(mixed[2], torch.full(SHAPE, 7.0))
@@ -165,12 +167,13 @@ def test_the_share_follows_the_time_of_each_reverse_step(banks):
     }
     config = DiffusionConfig.model_validate({"noise": noise})
     source, gaussian = noise_source(config, [999, 500, 0]), GaussianNoise()
-    assert torch.equal(source.draw((4, 3), SHAPE), gaussian.draw((4, 3), SHAPE))  # t = 0
+    assert torch.equal(source.draw(Stream("image", 4, 3), SHAPE), gaussian.draw(Stream("image", 4, 3), SHAPE))  # t = 0
     stored = open_source(config.noise, "reverse", 3)
-    assert torch.equal(source.draw((4, 1), SHAPE), stored.draw((4, 1), SHAPE))  # t = 999
-    half = source.draw((4, 2), SHAPE)
+    assert torch.equal(source.draw(Stream("image", 4, 1), SHAPE), stored.draw(Stream("image", 4, 1), SHAPE))  # t = 999
+    name = Stream("image", 4, 2)
+    half = source.draw(name, SHAPE)
     share = 500 / 999
-    expected = (1 - share) ** 0.5 * gaussian.draw((4, 2), SHAPE) + share**0.5 * stored.draw((4, 2), SHAPE)
+    expected = (1 - share) ** 0.5 * gaussian.draw(name, SHAPE) + share**0.5 * stored.draw(name, SHAPE)
     torch.testing.assert_close(half, expected)
 
 

@@ -23,11 +23,11 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.feasibility import require_feasible
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.engine.statevector.states import States, simulate
+from qhybrid.seeds import generator
 
 BINS = 75
 """Bins of the fidelity histogram, as in the paper."""
 _FLOOR_REPEATS = 50
-_HAAR_SEED_OFFSET = 1
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _log_haar_masses(num_qubits: int, bins: int) -> NDArray[np.float64]:
 
 
 def _haar_floor(num_qubits: int, pairs: int, seed: int) -> float:
-    rng = np.random.default_rng([seed, _HAAR_SEED_OFFSET])
+    rng = generator(seed, "states that are Haar-random")
     # Inverse of the distribution function 1 - (1 - F)^(N - 1).
     uniform = rng.random((_FLOOR_REPEATS, pairs))
     samples = -np.expm1(np.log1p(-uniform) / (2**num_qubits - 1))

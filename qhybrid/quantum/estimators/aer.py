@@ -7,7 +7,6 @@ of the noise model (or transpiled for the device that the noise is taken from).
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from qhybrid.quantum.engine.compiler.angle_expansion import STANDARD_GATES, expa
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.estimators.aer_pub import PreparedCircuit, PubTask
 from qhybrid.quantum.noise.readout import readout_factors, without_readout
+from qhybrid.seeds import value_digest
 
 _CACHE_SIZE = 32
 _MAX_DENSITY_QUBITS = 12
@@ -136,12 +136,10 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         return readout_factors(self.noise_model, self.device.num_qubits if self.device else pub.circuit.num_qubits)
 
     def _draw_seed(self, tasks: Sequence[PubTask]) -> int:
-        digest = hashlib.sha256(repr(self.seed).encode())
-        for task in tasks:
-            digest.update(np.ascontiguousarray(task.values).tobytes())
         if self.seed is None:
             return int(np.random.default_rng().integers(2**31))
-        return int.from_bytes(digest.digest()[:4], "little") >> 1
+        digest = value_digest(repr(self.seed), *(task.values for task in tasks))
+        return int.from_bytes(digest[:4], "little") >> 1
 
     def _prepare(self, circuit: QuantumCircuit) -> PreparedCircuit:
         key = circuit_fingerprint(circuit)

@@ -7,7 +7,6 @@ the same shots as an uninterrupted one.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from qhybrid.quantum.engine.density.circuit import DensityCircuit
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit
 from qhybrid.quantum.estimators.distributions import Distribution, Setting
 from qhybrid.quantum.noise.channels import NoisyOp
+from qhybrid.seeds import value_digest
 
 Array = NDArray[np.float64]
 Gradient = Literal["exact", "parameter_shift"]
@@ -121,9 +121,8 @@ class SampledCircuit:
     def _generator(self, values: Array, purpose: int) -> np.random.Generator:
         if self._seed is None:
             return np.random.default_rng()
-        digest = hashlib.sha256(f"{self._seed} {purpose}".encode())
-        digest.update(np.ascontiguousarray(values, dtype=np.float64).tobytes())
-        return np.random.default_rng(int.from_bytes(digest.digest()[:16], "little"))
+        digest = value_digest(f"{self._seed} {purpose}", values)
+        return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
 class AngleMap:

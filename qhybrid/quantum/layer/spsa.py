@@ -9,7 +9,6 @@ reset and branch.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.estimators.pubs import evaluate_pub
+from qhybrid.seeds import value_digest
 
 Array = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ class PerturbedCircuit:
         """Signs (R, B, P), each sample its own: the sum over a batch averages them; 0 for what is not wanted."""
         if not wanted or not len(values):
             return np.zeros((0, *values.shape))
-        digest = hashlib.sha256(repr(self._settings.seed).encode() + np.ascontiguousarray(values).tobytes()).digest()
+        digest = value_digest(repr(self._settings.seed), values)
         rng = np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
         signs = rng.choice([-1.0, 1.0], (self._settings.directions, *values.shape))
         return signs * np.isin(np.arange(values.shape[1]), sorted(wanted))
