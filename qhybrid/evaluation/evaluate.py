@@ -8,7 +8,6 @@ real images, at a stated number of images, and the value of the generated images
 from __future__ import annotations
 
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,14 @@ from numpy.typing import NDArray
 
 from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData, load_data
-from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.errors import EvaluationError
+from qhybrid.evaluation.conditional import Judged, class_metrics
 from qhybrid.evaluation.explanations import TITLES
 from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.memorisation import held_out, nearest_images
+from qhybrid.evaluation.samples import asked_mix, load_samples
 from qhybrid.evaluation.scores import class_scores, distance_scores, memorisation_scores
+from qhybrid.evaluation.synthetic import synthetic_training
 from qhybrid.files import write_json
 from qhybrid.pictures.grids import image_grid, labelled_rows
 from qhybrid.progress import progress
@@ -29,9 +31,6 @@ from qhybrid.rundir import RunDirectory
 from qhybrid.seeds import evaluation_generator
 
 Images = NDArray[np.uint8]
-
-MINIMUM = 10
-"""Fewest generated and real images that are judged at all."""
 
 _SHOWN = 10
 
@@ -50,35 +49,47 @@ def evaluate(run: RunDirectory | str | Path, *, config: EvaluationConfig | None 
 
     Raises:
         RunDirectoryError: No samples in the run.
-        EvaluationError: Fewer than `MINIMUM` images, or images of another shape than the data set's.
+        EvaluationError: Fewer than 10 images, or images or labels that are not the data set's.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     settings = run.config()
     config = config or settings.evaluation or EvaluationConfig()
     start = time.monotonic()
     data = load_data(settings.data)
-    generated = load_generated(run, data)
+    samples = load_samples(run, data)
+    generated = samples.images
+    reference = data.test if samples.labels is None else data.test[asked_mix(samples.labels, data, config.seed)]
     whole = settings.data.classes is None and settings.data.n_train is None
     full = data if whole else load_data(settings.data.model_copy(update={"classes": None, "n_train": None}))
     extractor = feature_extractor(full, seed=config.seed, device=settings.training.device)
     wanted = settings.data.classes or list(range(len(data.class_names)))
-    with progress("metrics", 5) as advance:
+    if samples.labels is not None and not data.multi_label:
+        wanted = np.unique(samples.labels).tolist()
+    with progress("metrics", 6) as advance:
         x, p_generated = extractor(generated)
-        y, p_real = extractor(data.test)
+        y, p_real = extractor(reference)
         metrics = distance_scores(x, y, config, advance)
         metrics |= class_scores(p_generated, p_real, data, wanted, config.seed)
         advance(note="classes")
+        if samples.labels is not None:
+            real = Judged(*extractor(data.test), data.test_labels)
+            metrics |= class_metrics(Judged(x, p_generated, samples.labels), real, data, config)
+        advance(note="classes asked for")
         metrics |= _memorisation(generated, data, config.seed, run)
         advance(note="memorisation")
+    if samples.labels is not None:
+        metrics["synthetic_training"] = synthetic_training(
+            generated, samples.labels, data, config, device=settings.training.device
+        )
     image_grid(generated[:100], run.path / "evaluation" / "generated.png", columns=_SHOWN)
-    image_grid(data.test[_spread(len(data.test), 100)], run.path / "evaluation" / "real.png", columns=_SHOWN)
+    image_grid(reference[_spread(len(reference), 100)], run.path / "evaluation" / "real.png", columns=_SHOWN)
     result = {
         "primary_metric": "kid",
         "dataset": data.name,
         "classes": [data.class_names[index] for index in wanted],
         "n_generated": len(generated),
         "n_train": len(data.train),
-        "n_test": len(data.test),
+        "n_test": len(reference),
         "seed": config.seed,
         "features": dict(extractor.record),
         "metrics": metrics,
@@ -106,38 +117,6 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
             line += f", real images: {entry['floor']['value']:.4g}"
         lines.append(line)
     return lines
-
-
-def load_generated(run: RunDirectory, data: ImageData) -> Images:
-    """The sampled images as (N, H, W, C), checked against the data set.
-
-    Raises:
-        RunDirectoryError: The file is missing or damaged.
-        EvaluationError: Too few images, or another shape than the data set's.
-    """
-    try:
-        with np.load(run.images_file, allow_pickle=False) as file:
-            images = file["images"]
-    except FileNotFoundError:
-        raise RunDirectoryError(
-            f"`{run.path}` has no samples/images.npz: run `qhybrid sample {run.path}` first"
-        ) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RunDirectoryError(f"`{run.images_file}` cannot be read ({error}): run `qhybrid sample` again") from None
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8 or images.shape[1:] != data.test.shape[1:]:
-        raise EvaluationError(
-            f"generated images are {images.dtype} {images.shape[1:]}, those of `{data.name}` are uint8 "
-            f"{data.test.shape[1:]}: evaluate a run with the data set it was trained on"
-        )
-    for count, what, remedy in (
-        (len(images), "generated images", "raise `sampling.images`"),
-        (len(data.test), "real test images of these classes", "choose more classes in `data.classes`"),
-    ):
-        if count < MINIMUM:
-            raise EvaluationError(f"{count} {what}, at least {MINIMUM} are needed: {remedy}")
-    return np.asarray(images, np.uint8)
 
 
 def _memorisation(generated: Images, data: ImageData, seed: int, run: RunDirectory) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 TITLES = {
     "kid": "KID",
+    "class_accuracy": "Class accuracy",
+    "label_auc": "Labels: area under ROC",
+    "class_kid": "KID within classes",
+    "synthetic_training": "Train on synthetic, test on real",
     "fid": "FID",
     "precision": "Precision",
     "recall": "Recall",
@@ -16,6 +20,14 @@ TITLES = {
 MEANINGS = {
     "kid": "Distance between generated and real images in the classifier's features (unbiased MMD², cubic kernel). "
     "0 cannot be told from real; lower is better.",
+    "class_accuracy": "Share of images that the classifier puts into the class that was asked for. "
+    "Real images reach what stands under “real against real”.",
+    "label_auc": "How well the classifier's probabilities tell images asked to have a label from the others, mean over "
+    "labels. 1: always; ½: guessing.",
+    "class_kid": "KID of each class against real images of that class, mean over classes. Unlike KID it sees when the "
+    "images of one class are made in another's place.",
+    "synthetic_training": "Accuracy on real test images of a classifier trained on generated images and the classes "
+    "asked for; beside it the same classifier trained on as many real ones.",
     "fid": "Fréchet distance between normal laws fitted to the features. Lower is better; it falls with more images, "
     "so compare only at the same n.",
     "precision": "Share of generated images that lie among the real ones. Higher is better: they look real.",

@@ -38,6 +38,7 @@ ARCHITECTURE = "convnet-1"
 _BATCH = 64
 _EPOCHS = 15
 _MIN_STEPS, _MAX_STEPS = 300, 1200
+_STEPS_ANEW = 150
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -
     cached = _read(path, network)
     if cached is not None:
         return FeatureExtractor(network, *cached, multi_label=multi_label, cached=True)
-    _train(network, full, multi_label, seed, _device(device))
+    steps = min(max(_EPOCHS * len(full.train) // _BATCH, _MIN_STEPS), _MAX_STEPS)
+    _train(network, full.train, full.train_labels, seed, _device(device), steps, "feature classifier")
     features = _apply(network, full.train)[0].double()
     mean, spread = features.mean(dim=0), features.std(dim=0)
     # A feature that is constant on real images says nothing, and dividing by its rounding error would make it loud.
@@ -111,6 +113,34 @@ def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -
     }
     _write(path, tensors, record)
     return FeatureExtractor(network, mean.numpy(), scale.numpy(), record, multi_label=multi_label, cached=False)
+
+
+def predict_after_training(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    test: NDArray[np.uint8],
+    *,
+    classes: int,
+    seed: int,
+    device: str,
+    title: str,
+) -> Floats:
+    """Class probabilities (M, K) of `test` by a new classifier of the same architecture, trained on other images.
+
+    Args:
+        images: uint8, (N, H, W, C).
+        labels: (N,), or (N, K) where an image has several.
+        test: uint8, (M, H, W, C).
+        classes: K.
+        seed: Of the initial weights and the order of images.
+        device: `auto`, `cpu` or `cuda`; for training only.
+        title: Of the progress bar.
+    """
+    network = _initial(seed, images.shape[3], images.shape[1], classes)
+    _train(network, images, labels, seed, _device(device), _STEPS_ANEW, title)
+    logits = _apply(network, test)[1]
+    probabilities = torch.sigmoid(logits) if labels.ndim == 2 else torch.softmax(logits, dim=1)
+    return probabilities.double().numpy()
 
 
 def stored_extractor(record: Mapping[str, Any], *, channels: int, image_size: int) -> FeatureExtractor | None:
@@ -168,23 +198,31 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _train(network: Classifier, full: ImageData, multi_label: bool, seed: int, device: torch.device) -> None:
-    """Adam with one learning-rate cycle; about `_EPOCHS` passes, within bounds that suit 100 to 100,000 images."""
-    count = len(full.train)
-    steps = min(max(_EPOCHS * count // _BATCH, _MIN_STEPS), _MAX_STEPS)
-    labels = torch.from_numpy(full.train_labels).to(torch.float32 if multi_label else torch.int64)
+def _train(
+    network: Classifier,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    seed: int,
+    device: torch.device,
+    steps: int,
+    title: str,
+) -> None:
+    """Adam with one learning-rate cycle; labels `(N,)`, or `(N, K)` where an image has several."""
+    multi_label = labels.ndim == 2
+    count = len(images)
+    targets = torch.from_numpy(labels).to(torch.float32 if multi_label else torch.int64)
     order = torch.Generator().manual_seed(seed)
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     queue = torch.empty(0, dtype=torch.int64)
-    with progress("feature classifier", steps) as advance, torch.backends.cudnn.flags(deterministic=True):
+    with progress(title, steps) as advance, torch.backends.cudnn.flags(deterministic=True):
         for _ in range(steps):
             while len(queue) < _BATCH:
                 queue = torch.cat([queue, torch.randperm(count, generator=order)])
             batch, queue = queue[:_BATCH], queue[_BATCH:]
-            _, logits = network(to_tensor(full.train[batch.numpy()]).to(device))
-            target = labels[batch].to(device)
+            _, logits = network(to_tensor(images[batch.numpy()]).to(device))
+            target = targets[batch].to(device)
             loss = (
                 F.binary_cross_entropy_with_logits(logits, target) if multi_label else F.cross_entropy(logits, target)
             )

@@ -1,0 +1,97 @@
+"""The images to be judged, and the real ones that they are compared with."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qhybrid.data import ImageData
+from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.rundir import RunDirectory
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+MINIMUM = 10
+"""Fewest generated and real images that are judged at all."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What `samples/images.npz` holds.
+
+    Attributes:
+        images: uint8, (N, H, W, C).
+        seeds: Of each image, (N,).
+        labels: Classes asked for, (N,), or (N, K) of a multi-label set; None of an unconditional model.
+    """
+
+    images: Images
+    seeds: Labels
+    labels: Labels | None
+
+
+def load_samples(run: RunDirectory, data: ImageData) -> Samples:
+    """The sampled images, checked against the data set.
+
+    Raises:
+        RunDirectoryError: The file is missing or damaged.
+        EvaluationError: Too few images, another shape than the data set's, or labels that it does not have.
+    """
+    try:
+        with np.load(run.images_file, allow_pickle=False) as file:
+            images, seeds, labels = file["images"], file["seeds"], file.get("labels")
+    except FileNotFoundError:
+        raise RunDirectoryError(
+            f"`{run.path}` has no samples/images.npz: run `qhybrid sample {run.path}` first"
+        ) from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RunDirectoryError(f"`{run.images_file}` cannot be read ({error}): run `qhybrid sample` again") from None
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.shape[1:] != data.test.shape[1:]:
+        raise EvaluationError(
+            f"generated images are {images.dtype} {images.shape[1:]}, those of `{data.name}` are uint8 "
+            f"{data.test.shape[1:]}: evaluate a run with the data set it was trained on"
+        )
+    for count, what, remedy in (
+        (len(images), "generated images", "raise `sampling.images`"),
+        (len(data.test), "real test images of these classes", "choose more classes in `data.classes`"),
+    ):
+        if count < MINIMUM:
+            raise EvaluationError(f"{count} {what}, at least {MINIMUM} are needed: {remedy}")
+    if labels is not None:
+        _check_labels(labels, len(images), data)
+    return Samples(np.asarray(images, np.uint8), seeds, labels)
+
+
+def _check_labels(labels: Labels, count: int, data: ImageData) -> None:
+    most = 1 if data.multi_label else len(data.class_names) - 1
+    shape = (count, *data.train_labels.shape[1:])
+    if labels.shape != shape or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > most:
+        raise EvaluationError(
+            f"samples/images.npz has labels {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}, those "
+            f"of `{data.name}` are integers {shape} from 0 to {most}: run `qhybrid sample` again"
+        )
+
+
+def asked_mix(labels: Labels, data: ImageData, seed: int) -> Labels:
+    """Places of the test images that conditional ones are compared with: as many as show the classes as asked for.
+
+    Images asked for in equal numbers of each class follow another law than a test set in which one class is rare, and
+    would keep their distance however good each class is. Rows of a multi-label set are asked for as often as they
+    occur.
+    """
+    everything = np.arange(len(data.test))
+    if data.multi_label:
+        return everything
+    asked, counts = np.unique(labels, return_counts=True)
+    members = [np.flatnonzero(data.test_labels == label) for label in asked]
+    scale = min((len(own) / n for own, n in zip(members, counts, strict=True) if len(own)), default=0.0)
+    order = np.random.default_rng([seed, 5])
+    drawn = [order.permutation(own)[: round(scale * n)] for own, n in zip(members, counts, strict=True)]
+    kept = np.sort(np.concatenate(drawn))
+    return kept if len(kept) >= MINIMUM else everything
