@@ -22,13 +22,7 @@ def circuit_in(config: RunConfig, stage: Stage) -> RunConfig:
 
 def exact(quantum: QuantumConfig) -> QuantumConfig:
     """The same circuit without shots and device noise."""
-    return QuantumConfig(
-        ansatz=quantum.ansatz,
-        qubits=quantum.qubits,
-        layers=quantum.layers,
-        simulator=quantum.simulator,
-        allow_dead_parameters=quantum.allow_dead_parameters,
-    )
+    return quantum.model_copy(update={"noise": None, "shots": None, "gradient": "exact"})
 
 
 def with_circuit(checkpoint: Checkpoint, quantum: QuantumConfig) -> Checkpoint:

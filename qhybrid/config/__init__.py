@@ -17,7 +17,7 @@ from qhybrid.config.diffusion import (
 from qhybrid.config.evaluation import EvaluationConfig
 from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
 from qhybrid.config.model import ModelConfig
-from qhybrid.config.quantum import DeviceNoiseConfig, QuantumConfig
+from qhybrid.config.quantum import CircuitFileConfig, DeviceNoiseConfig, QuantumConfig
 from qhybrid.config.run import RunConfig, build_config, build_section
 from qhybrid.config.sampling import SamplingConfig
 from qhybrid.config.section import Section
@@ -26,6 +26,7 @@ from qhybrid.config.yaml_files import apply_override, apply_overrides, dump_conf
 
 __all__ = [
     "Choice",
+    "CircuitFileConfig",
     "DataConfig",
     "DeviceNoiseConfig",
     "DiffusionConfig",

@@ -105,7 +105,7 @@ class MeasuredCircuit:
 
     def expectations(self) -> NDArray[np.float64]:
         """Exact `<Z_i>` `(num_qubits,)`, with gate and readout errors."""
-        from qhybrid.quantum.circuits.ansatz import z_observables
+        from qhybrid.quantum.circuits.observables import z_observables
         from qhybrid.quantum.estimators.aer import AerEstimator
 
         estimator = AerEstimator(device=self.part)

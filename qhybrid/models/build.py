@@ -31,8 +31,12 @@ def circuit_spec(config: RunConfig) -> CircuitSpec | None:
 
     if config.model.bottleneck == "published":
         return published_spec()
-    require_feasible(config.quantum.qubits, config.training.batch_size)
-    return spec_from_config(config.quantum)
+    if config.quantum.qubits is not None:
+        # Before the circuit is built: a million qubits take long even to write down.
+        require_feasible(config.quantum.qubits, config.training.batch_size)
+    spec = spec_from_config(config.quantum)
+    require_feasible(spec, config.training.batch_size)
+    return spec
 
 
 def check_trainable(config: RunConfig) -> None:
@@ -78,7 +82,10 @@ def _build_gate(config: RunConfig, spec: CircuitSpec | None, circuit_seed: int) 
     if config.model.bottleneck == "plain":
         return PlainGate()
     if spec is None:
-        return SqueezeExcitationGate(width, config.quantum.qubits)
+        from qhybrid.quantum import spec_from_config
+
+        # As many hidden units as the circuit that this arm is compared with has inputs.
+        return SqueezeExcitationGate(width, config.quantum.qubits or len(spec_from_config(config.quantum).inputs))
     from qhybrid.quantum import QuantumLayer, build_estimator, build_qnn
 
     estimator = build_estimator(spec, config.quantum, circuit_seed)

@@ -1,34 +1,55 @@
-"""Circuits of the bottleneck: RY encoding of bounded angles, trained layers, <Z> of each qubit."""
+"""Circuits of the bottleneck: RY encoding of bounded angles, trained layers, <Z> of each qubit.
+
+A registered ansatz is a function `(options, num_qubits, num_layers) -> CircuitSpec`; see `qhybrid.registry`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
-from qiskit.quantum_info import SparsePauliOp
 
-from qhybrid.config import QuantumConfig
+from qhybrid.config import Choice, CircuitFileConfig, QuantumConfig
+from qhybrid.config.choice import Registered
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.circuits.observables import named_observables, z_observables
+from qhybrid.quantum.circuits.own import read_circuit_file
 from qhybrid.quantum.circuits.spec import CircuitSpec
+from qhybrid.registry import ANSAETZE, NoOptions, register_ansatz
 
 Angles = Sequence[Parameter]
 
 
-def build_spec(ansatz: str, num_qubits: int, num_layers: int) -> CircuitSpec:
-    """The named ansatz; inputs `x[i]` (one per qubit), weights `w[j]`, outputs <Z_i> with i = 0 ... num_qubits - 1.
+def build_spec(ansatz: str | Choice, num_qubits: int | None, num_layers: int | None) -> CircuitSpec:
+    """The circuit of a registered ansatz, ours or an installed package's.
 
     Args:
-        ansatz: `ry_rz_ladder`, `real_amplitudes` or `reuploading`.
-        num_qubits: At least 1.
-        num_layers: At least 1.
+        ansatz: The name, or the name with options.
+        num_qubits: At least 1; `None` for a circuit from a file.
+        num_layers: At least 1; `None` for a circuit from a file.
 
     Raises:
-        CircuitError: Unknown ansatz, no qubit or no layer.
+        CircuitError: Unknown ansatz or options, no qubit or no layer; what the ansatz builds is no `CircuitSpec`, or
+            has another number of qubits.
     """
-    if ansatz not in _LAYERS:
-        raise CircuitError(f"unknown ansatz `{ansatz}` (known: {', '.join(_LAYERS)})")
-    return _build(ansatz, num_qubits, num_layers, *_LAYERS[ansatz])
+    try:
+        choice = Registered(ANSAETZE).choose(ansatz)
+        entry = ANSAETZE.find(choice.name)
+    except ValueError as error:
+        raise CircuitError(str(error)) from None
+    spec = entry.builder(choice.options, num_qubits, num_layers)
+    if not isinstance(spec, CircuitSpec):
+        raise CircuitError(
+            f"ansatz `{entry.name}` of package `{entry.package}` builds a {type(spec).__name__}, not a CircuitSpec"
+        )
+    if num_qubits is not None and spec.num_qubits != num_qubits:
+        raise CircuitError(
+            f"`quantum.qubits: {num_qubits}` contradicts circuit `{spec.name}`, which has {spec.num_qubits}: leave "
+            f"`qubits` out, or set it to {spec.num_qubits}"
+        )
+    return spec
 
 
 def published_spec(num_qubits: int = 16, num_layers: int = 3) -> CircuitSpec:
@@ -46,13 +67,17 @@ def benchmark_spec(num_qubits: int, num_layers: int = 3) -> CircuitSpec:
 
 
 def spec_from_config(config: QuantumConfig) -> CircuitSpec:
-    """The circuit that a configuration names."""
-    return build_spec(config.ansatz, config.qubits, config.layers)
+    """The circuit that a configuration names, with the outputs that it names.
 
-
-def z_observables(num_qubits: int) -> tuple[SparsePauliOp, ...]:
-    """<Z_i> for i = 0 ... num_qubits - 1; observable i acts on qubit i."""
-    return tuple(SparsePauliOp.from_sparse_list([("Z", [i], 1.0)], num_qubits=num_qubits) for i in range(num_qubits))
+    Raises:
+        CircuitError: See `build_spec`; or an observable is over another number of qubits.
+    """
+    spec = build_spec(config.ansatz, config.qubits, config.layers)
+    if config.observables is None:
+        return spec
+    if isinstance(config.ansatz.options, CircuitFileConfig) and config.ansatz.options.observables is not None:
+        raise CircuitError("`quantum.observables` and `quantum.ansatz.observables` are both given: leave one out")
+    return replace(spec, observables=named_observables(config.observables, spec.num_qubits))
 
 
 LayerBuilder = Callable[[QuantumCircuit, Angles, Angles], None]
@@ -133,8 +158,25 @@ def _rz_layer(circuit: QuantumCircuit, _inputs: Angles, weights: Angles) -> None
     _cx_ladder(circuit)
 
 
-_LAYERS: dict[str, tuple[int, LayerBuilder, LayerBuilder | None]] = {
-    "ry_rz_ladder": (2, _rz_ry_layer, None),
-    "real_amplitudes": (1, _ry_layer, _last_ry),
-    "reuploading": (2, _reuploading_layer, None),
-}
+@register_ansatz("ry_rz_ladder")
+def _ladder(_options: NoOptions, num_qubits: int, num_layers: int) -> CircuitSpec:
+    """RY(x), then layers of RZ(w), RY(w) and a CX ladder."""
+    return _build("ry_rz_ladder", num_qubits, num_layers, 2, _rz_ry_layer, None)
+
+
+@register_ansatz("real_amplitudes")
+def _real_amplitudes(_options: NoOptions, num_qubits: int, num_layers: int) -> CircuitSpec:
+    """RY(x), then layers of RY(w) and a CX ladder, RY(w) at the end: no imaginary amplitudes."""
+    return _build("real_amplitudes", num_qubits, num_layers, 1, _ry_layer, _last_ry)
+
+
+@register_ansatz("reuploading")
+def _reuploading(_options: NoOptions, num_qubits: int, num_layers: int) -> CircuitSpec:
+    """Layers of RY(x), RZ(w), RY(w) and a CX ladder: the inputs enter again in each."""
+    return _build("reuploading", num_qubits, num_layers, 2, _reuploading_layer, None)
+
+
+@register_ansatz("file", section=CircuitFileConfig)
+def _file(options: CircuitFileConfig, _num_qubits: int | None, _num_layers: int | None) -> CircuitSpec:
+    """A circuit of the user's own."""
+    return read_circuit_file(options)

@@ -17,6 +17,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qhybrid.errors import CircuitError
 from qhybrid.files import atomic_path
 from qhybrid.quantum.circuits.definitions import definition_of, standard_name
+from qhybrid.quantum.circuits.qpy_files import load_qpy
 
 _METADATA_KEY = "qhybrid"
 
@@ -100,13 +101,7 @@ class CircuitSpec:
         Raises:
             CircuitError: The file is missing, is no QPY file, or holds a circuit without roles.
         """
-        try:
-            with Path(path).open("rb") as file:
-                circuit = qpy.load(file)[0]
-        except OSError as error:
-            raise CircuitError(f"circuit file `{path}` cannot be read: {error.strerror}") from None
-        except Exception as error:  # noqa: BLE001  (qpy raises struct.error, QpyError, UnicodeDecodeError, ... on foreign files)
-            raise CircuitError(f"`{path}` is not a readable QPY file: {' '.join(str(error).split())}") from None
+        circuit = load_qpy(path)
         metadata = dict(circuit.metadata or {})
         roles = metadata.pop(_METADATA_KEY, None)
         if roles is None:
