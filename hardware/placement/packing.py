@@ -8,6 +8,7 @@ further repetition.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ import rustworkx
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
+from qiskit.transpiler.exceptions import TranspilerError
 
 from hardware.errors import HardwareError
 from hardware.placement.transpilation import Transpiled, candidate
@@ -59,11 +61,15 @@ def pack(
     if backend.coupling_map is None:
         return _side_by_side_anywhere(transpiled, spec, backend, wanted)
     least = floor * float(transpiled.report["estimated_success"]) if copies == "auto" else 0.0
-    others: list[tuple[int, ...]] = []
+    others: list[tuple[Transpiled, dict[str, Any]]] = []
     for place in disjoint_places(spec.circuit, backend, spacing, around=transpiled.used_qubits()):
         if len(others) + 1 == wanted or place.success < least:
             break
-        others.append(place.qubits)
+        options = {"initial_layout": list(place.qubits), "seed_transpiler": 0}
+        # Qiskit cannot translate a circuit at every place of a device whose couplings differ in their gate.
+        with contextlib.suppress(TranspilerError):
+            circuit, layout, line = candidate(spec, backend, f"copy {len(others) + 1}", options)
+            others.append((replace(transpiled, circuit=circuit, layout=layout, copies=()), line))
     if copies == "auto":
         repetitions = math.ceil(images / (len(others) + 1))
         others = others[: math.ceil(images / repetitions) - 1]
@@ -72,14 +78,7 @@ def pack(
             f"pack {copies}: `{backend.name}` has room for {len(others) + 1} copies of `{spec.name}` "
             f"({spec.num_qubits} qubits) without routing at pack_spacing {spacing}: take fewer, or --pack auto"
         )
-    rows = [
-        candidate(spec, backend, f"copy {number}", {"initial_layout": list(place), "seed_transpiler": 0})
-        for number, place in enumerate(others, start=1)
-    ]
-    return _with_lines(
-        transpiled,
-        [(replace(transpiled, circuit=circuit, layout=layout, copies=()), line) for circuit, layout, line in rows],
-    )
+    return _with_lines(transpiled, others)
 
 
 def patch_lines(transpiled: Transpiled, backend: BackendV2) -> list[dict[str, Any]]:

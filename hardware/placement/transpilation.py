@@ -9,6 +9,7 @@ Observables follow the layout, so output i stays observable i.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit, qpy
 from qiskit import transpile as qiskit_transpile
 from qiskit.providers import BackendV2
+from qiskit.transpiler.exceptions import TranspilerError
 
 from hardware.errors import HardwareError
 from hardware.placement.program import Program, check_isa, side_by_side
@@ -35,6 +37,8 @@ __all__ = ["EMBEDDINGS_TRIED", "PRESET_SEEDS", "Program", "Transpiled", "candida
 
 EMBEDDINGS_TRIED = 8
 PRESET_SEEDS = 4
+# So many times as many places are tried where Qiskit cannot translate the circuit at the best.
+_MOST_FAILURES = 8
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,7 @@ def transpile(
         the first.
 
     Raises:
-        HardwareError: The backend is too small.
+        HardwareError: The backend is too small, or Qiskit cannot translate the circuit for it.
     """
     try:
         places = embeddings(spec.circuit, backend)
@@ -193,11 +197,19 @@ def transpile(
         raise HardwareError(f"`{spec.name}` does not fit: {error}") from None
     attempts: list[tuple[str, dict[str, Any]]] = [
         (f"embedding {index + 1} of {len(places)}", {"initial_layout": list(place.qubits), "seed_transpiler": 0})
-        for index, place in enumerate(places[:embeddings_tried])
+        for index, place in enumerate(places)
         if backend.coupling_map is not None
     ]
-    attempts += [(f"preset, seed {seed}", {"seed_transpiler": seed}) for seed in range(preset_seeds)]
-    candidates = [candidate(spec, backend, method, options) for method, options in attempts]
+    presets = [(f"preset, seed {seed}", {"seed_transpiler": seed}) for seed in range(preset_seeds)]
+    candidates = [
+        *_translated(spec, backend, attempts[: _MOST_FAILURES * embeddings_tried], embeddings_tried),
+        *_translated(spec, backend, presets, preset_seeds),
+    ]
+    if not candidates:
+        raise HardwareError(
+            f"Qiskit's transpiler cannot translate `{spec.name}` for `{backend.name}`, at none of {len(places)} places "
+            "and by no routing: take another ansatz or another device"
+        )
     circuit, layout, best = max(candidates, key=lambda item: item[2]["score"])
     check_isa(circuit, backend)
     report = {
@@ -212,6 +224,23 @@ def transpile(
     return Transpiled(circuit, layout, report, spec.content_hash())
 
 
+def _translated(
+    spec: CircuitSpec, backend: BackendV2, attempts: Sequence[tuple[str, dict[str, Any]]], most: int
+) -> list[tuple[QuantumCircuit, tuple[int, ...], dict[str, Any]]]:
+    """Transpile by each attempt until `most` have succeeded, leaving out those that Qiskit cannot translate.
+
+    On a device whose couplings differ in their gate (`fake_cairo`: 12 with CX, 14 with ECR) its transpiler (2.6) knows
+    no way to turn a gate around, and refuses most places and the preset altogether.
+    """
+    found: list[tuple[QuantumCircuit, tuple[int, ...], dict[str, Any]]] = []
+    for method, options in attempts:
+        if len(found) == most:
+            break
+        with contextlib.suppress(TranspilerError):
+            found.append(candidate(spec, backend, method, options))
+    return found
+
+
 def candidate(
     spec: CircuitSpec, backend: BackendV2, method: str, options: dict[str, Any]
 ) -> tuple[QuantumCircuit, tuple[int, ...], dict[str, Any]]:
@@ -219,6 +248,9 @@ def candidate(
 
     Returns:
         ISA circuit, layout at the end, and a JSON-able line of a report.
+
+    Raises:
+        TranspilerError: Qiskit cannot translate the circuit at this place.
     """
     circuit = qiskit_transpile(spec.circuit, backend, optimization_level=3, **options)
     # Without a coupling map (a simulator) Qiskit sets no layout: every qubit stays where it is.

@@ -6,6 +6,7 @@ known before anything is sent, and a result can be held against them. Runtime ac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from samplomatic.exceptions import SamplexConstructionError  # type: ignore[impo
 
 from hardware.errors import HardwareError, ResultError
 from hardware.placement.program import Program
+from hardware.primitives.mixed_parameters import with_expressions
 from hardware.primitives.options import MitigatedSamplerOptions, estimator_options
 from hardware.primitives.patches import PatchJobs, interleave, shares
 from hardware.primitives.prepared_job import Expectations, Prepared
@@ -207,6 +209,7 @@ def _prepare(program: Program, angles: NDArray[np.float64], options: Any) -> Any
 
 
 def _pubs(program: Program, angles: NDArray[np.float64], options: Any) -> list[Any]:
+    program = replace(program, circuit=with_expressions(program.circuit))
     if isinstance(options, SamplerOptions):
         return sampler_pubs(program, angles, isinstance(options, MitigatedSamplerOptions))
     return [program.pub(angles)]

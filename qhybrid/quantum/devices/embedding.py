@@ -20,15 +20,15 @@ import rustworkx
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit import transpile as qiskit_transpile
+from qiskit.circuit import Gate
 from qiskit.providers import BackendV2
 from qiskit.transpiler import Target
+from qiskit.transpiler.exceptions import TranspilerError
 
 from qhybrid.errors import CircuitError
 
 MAX_EMBEDDINGS = 100_000
 _MAX_VF2_STATES = 20_000_000
-_CONTROL_FLOW = ("if_else", "for_loop", "while_loop", "switch_case", "box")
-_NOT_GATES = frozenset({"barrier", "delay", "measure", "reset", *_CONTROL_FLOW})
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def embeddings(circuit: QuantumCircuit, backend: BackendV2, limit: int = MAX_EMB
         Sorted by falling `success`, ties by qubit numbers; empty if the two-qubit gates fit nowhere.
 
     Raises:
-        CircuitError: The circuit has more qubits than the device.
+        CircuitError: The circuit has more qubits than the device, or cannot be written in its gates.
     """
     if circuit.num_qubits > backend.num_qubits:
         raise CircuitError(
@@ -109,7 +109,7 @@ def estimated_success(circuit: QuantumCircuit, target: Target, measured: list[in
     """
     product = 1.0
     for instruction in circuit.data:
-        if instruction.operation.name not in _NOT_GATES:
+        if isinstance(instruction.operation, Gate):
             where = tuple(circuit.find_bit(q).index for q in instruction.qubits)
             product *= 1.0 - _error(target, instruction.operation.name, where)
     for qubit in measured:
@@ -125,15 +125,36 @@ def _error(target: Target, name: str, qubits: tuple[int, ...]) -> float:
 
 def _count_gates(circuit: QuantumCircuit, target: Target) -> Counter[tuple[str | int, ...]]:
     """How often each basis gate acts on each circuit qubit or pair: keys (name, q) and (name, q, r)."""
-    basis = [name for name in target.operation_names if name not in _NOT_GATES]
     # Level 1: higher levels may move virtual qubits (elided swaps), and the count must keep the circuit's own order.
-    native = qiskit_transpile(circuit, basis_gates=basis, optimization_level=1, seed_transpiler=0)
+    free = _anywhere(target)
+    try:
+        native = qiskit_transpile(circuit, target=free, optimization_level=1, seed_transpiler=0)
+    except TranspilerError:
+        gates = sorted(name for name in free.operation_names if isinstance(free.operation_from_name(name), Gate))
+        raise CircuitError(
+            f"circuit `{circuit.name}` cannot be written in the device's gates ({', '.join(gates)}): take another "
+            "ansatz or another device"
+        ) from None
     counts: Counter[tuple[str | int, ...]] = Counter()
     for instruction in native.data:
-        if instruction.operation.name not in _NOT_GATES:
+        if isinstance(instruction.operation, Gate):
             qubits = (native.find_bit(q).index for q in instruction.qubits)
             counts[(instruction.operation.name, *qubits)] += 1
     return counts
+
+
+def _anywhere(target: Target) -> Target:
+    """The device's operations on any qubits: its basis without its couplings.
+
+    Which operations are gates is what the target says of them. By their names alone a device's own instructions, such
+    as a second kind of measurement (`measure_2`), could not be told from gates.
+    """
+    free = Target()
+    for name in target.operation_names:
+        operation = target.operation_from_name(name)
+        if not isinstance(operation, type):
+            free.add_instruction(operation, name=name)
+    return free
 
 
 def _enumerate(

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qiskit.circuit import Parameter
+from qiskit.circuit.library import RZGate, SXGate
 from qiskit.providers import BackendV2, Options
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.devices.calibration import read_calibration
+from qhybrid.quantum.devices.calibration import SavedBackend, read_calibration
 
 
 @functools.cache
@@ -99,7 +101,7 @@ class CroppedBackend(BackendV2):  # type: ignore[misc]  # qiskit is untyped
         from qiskit_aer import AerSimulator
 
         small = self.num_qubits <= _DENSITY_MATRIX_QUBITS
-        return AerSimulator.from_backend(self, method="density_matrix" if small else "automatic")
+        return AerSimulator.from_backend(_with_pulse_gates(self), method="density_matrix" if small else "automatic")
 
     def run(self, run_input: Any, **options: Any) -> Any:
         """Simulate circuits with this backend's noise; see `AerSimulator.run` for the options."""
@@ -136,6 +138,27 @@ def noise_model(backend: BackendV2) -> Any:
     from qiskit_aer.noise import NoiseModel
 
     return NoiseModel.from_backend(backend)
+
+
+# A device whose gates are u1, u2 and u3 plays them as frame changes and quarter turns: u2 is one pulse, u3 two.
+_PULSE_GATES = (("rz", RZGate(Parameter("angle")), "u1"), ("sx", SXGate(), "u2"))
+
+
+def _with_pulse_gates(backend: BackendV2) -> BackendV2:
+    """The device itself, or one of u1, u2 and u3 with rz and sx beside them, at the errors of u1 and u2.
+
+    Runtime's client writes its changes of basis in rz and sx whatever the device has, and Aer refuses a gate that the
+    device lacks.
+    """
+    target = backend.target
+    missing = [item for item in _PULSE_GATES if item[0] not in target.operation_names and item[2] in target]
+    if not missing:
+        return backend
+    wider = _crop_target(target, range(target.num_qubits))
+    for name, gate, like in missing:
+        entries = {where: _copy_instruction(what) for where, what in target[like].items()}
+        wider.add_instruction(gate, entries, name=name)
+    return SavedBackend(str(backend.name), wider, None)
 
 
 def _crop_target(target: Target, qubits: Sequence[int]) -> Target:

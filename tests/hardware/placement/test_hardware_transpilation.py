@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
+from qiskit.circuit.library import SwapGate
 from qiskit.quantum_info import SparsePauliOp, Statevector
+from qiskit.transpiler import Target
 
 from hardware.errors import BackendError, HardwareError
 from hardware.placement import isa_cache
+from hardware.placement.packing import pack
 from hardware.placement.transpilation import Program, Transpiled, check_isa, transpile
 from hardware.service.backends import open_backend
 from qhybrid.quantum.circuits.ansatz import benchmark_spec, build_spec
 from qhybrid.quantum.circuits.spec import CircuitSpec
+from qhybrid.quantum.devices.calibration import SavedBackend
 
 
 def asymmetric_spec(routed: bool = False) -> CircuitSpec:
@@ -190,3 +194,29 @@ def test_fractional_gates_by_option() -> None:
     assert "cx" not in gates
     with pytest.raises(BackendError, match="`fake_torino` has no fractional gates"):
         open_backend("fake_torino", fractional_gates=True)
+
+
+def test_places_that_qiskit_cannot_translate_are_left_out() -> None:
+    # Its couplings have CX or ECR, in one direction each, and Qiskit turns none of them around.
+    device = open_backend("fake_cairo")
+    transpiled = transpile(benchmark_spec(3, 1), device)
+    check_isa(transpiled.circuit, device)
+    assert all(row["method"].startswith("embedding") for row in transpiled.report["candidates"])
+    packed = pack(transpiled, benchmark_spec(3, 1), device, images=8, copies=2, floor=0.0, spacing=0)
+    for copy in packed.copies:
+        check_isa(copy.circuit, device)
+
+
+def test_a_circuit_that_needs_routing_where_qiskit_cannot_is_refused_in_one_line() -> None:
+    with pytest.raises(HardwareError, match=r"cannot translate `asymmetric` for `fake_cairo`.*another ansatz"):
+        transpile(asymmetric_spec(routed=True), open_backend("fake_cairo"))
+
+
+def test_a_circuit_in_gates_that_the_device_cannot_express_is_refused_in_one_line() -> None:
+    device = open_backend("fake_manila")
+    without = Target(num_qubits=5)
+    for name in ("rz", "sx", "x", "measure"):
+        without.add_instruction(device.target.operation_from_name(name), device.target[name], name=name)
+    without.add_instruction(SwapGate(), {(0, 1): None, (1, 2): None}, name="swap")
+    with pytest.raises(HardwareError, match=r"cannot be written in the device's gates \(rz, swap, sx, x\)"):
+        transpile(benchmark_spec(2, 1), SavedBackend("no cx", without, None))

@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit, transpile
-from qiskit.circuit import ParameterVector
+from qiskit.circuit import Instruction, ParameterVector
+from qiskit.transpiler import Target
 
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.quantum.devices.embedding import best_embedding, embeddings, estimated_success
 from qhybrid.quantum.devices.snapshots import snapshot
 
@@ -100,3 +102,23 @@ def test_a_circuit_larger_than_the_device_is_refused() -> None:
 
 def test_enumeration_is_bounded() -> None:
     assert len(embeddings(ladder(4), snapshot("fake_torino"), limit=10)) == 10
+
+
+def test_instructions_of_a_device_that_are_no_gates_change_nothing() -> None:
+    device = snapshot("fake_kingston")
+    assert "measure_2" in device.target.operation_names
+    # Names that nobody has seen, with and without bits, and one that looks like a gate's.
+    for name, bits in (("measure_and_forget", 1), ("reset_hard", 0), ("cz_2", 0)):
+        operation = Instruction(name, 1, bits, [])
+        device.target.add_instruction(operation, {(q,): None for q in range(device.num_qubits)}, name=name)
+    plain = Target(num_qubits=device.num_qubits, dt=device.target.dt)
+    for name in ("cz", "id", "rz", "sx", "x", "measure"):
+        plain.add_instruction(device.target.operation_from_name(name), device.target[name], name=name)
+    expected = embeddings(ladder(3), SavedBackend("plain", plain, None), limit=500)
+    assert embeddings(ladder(3), device, limit=500) == expected
+
+    circuit = QuantumCircuit(device.num_qubits, 1)
+    a, b = expected[0].qubits[:2]
+    circuit.cz(a, b)
+    circuit.append(device.target.operation_from_name("measure_2"), [a], [0])
+    assert estimated_success(circuit, device.target, []) == pytest.approx(1 - device.target["cz"][(a, b)].error)
