@@ -222,7 +222,7 @@ ANSAETZE = Registry("ansatz", "qhybrid.ansatz", "qhybrid.quantum.circuits.ansatz
 DATA_SETS = Registry("data set", "qhybrid.data", "qhybrid.data.registry")
 NOISE_SOURCES = Registry("noise source", "qhybrid.noise", "qhybrid.diffusion.sources")
 SAMPLERS = Registry("sampler", "qhybrid.sampler", "qhybrid.diffusion.samplers")
-BOTTLENECK_CORES = Registry("bottleneck core", "qhybrid.bottleneck", "qhybrid.models.bottleneck")
+BOTTLENECK_CORES = Registry("bottleneck core", "qhybrid.bottleneck", "qhybrid.models.cores")
 
 REGISTRIES = (ANSAETZE, DATA_SETS, NOISE_SOURCES, SAMPLERS, BOTTLENECK_CORES)
 

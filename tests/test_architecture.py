@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
     "quantum.analysis": ESTIMATORS,
     "models": CONFIG | QUANTUM,
     "diffusion": CONFIG | ESTIMATORS,
-    "checkpoints": CONFIG | QUANTUM | {"rundir", "models"},
+    "checkpoints": CONFIG | QUANTUM | {"rundir", "data", "models"},
     "training": TRAINED,
     "pictures": GROUND,
     "sampling": TRAINED | {"pictures"},

@@ -171,8 +171,8 @@ def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) 
         return workload.process.exact.values(angles)
     from qhybrid.quantum.estimators.aer import AerEstimator
 
-    gate = workload.process.gate
-    program = workload.transpiled.local_program(gate.spec, circuit_weights(gate), backend)
+    core = workload.process.core
+    program = workload.transpiled.local_program(core.spec, circuit_weights(core), backend)
     values = np.empty((len(angles), program.num_outputs))
     for number, part in enumerate(program.parts or (program,)):
         here = patches == number

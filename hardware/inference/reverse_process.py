@@ -22,7 +22,8 @@ from qhybrid.checkpoints.checkpoint import Checkpoint
 from qhybrid.diffusion.noise import image_noise, noise_source
 from qhybrid.diffusion.samplers import build_sampler, sample_images
 from qhybrid.files import atomic_path
-from qhybrid.models.bottleneck import QuantumGate
+from qhybrid.models.cores import QuantumCore
+from qhybrid.models.unet import Encoded
 
 Evaluate = Callable[[int, NDArray[np.float64]], NDArray[np.float64]]
 
@@ -71,20 +72,29 @@ class ReverseProcess:
     Args:
         checkpoint: With a circuit in its bottleneck.
         steps: Reverse steps.
-        seeds: One per image; image i is the same whichever others go with it.
+        seeds: One per image; image i is the same whichever others go with it. Of a conditional model, the images have
+            its classes in turn.
 
     Raises:
         HardwareError: The model has no circuit.
     """
 
     def __init__(self, checkpoint: Checkpoint, steps: int, seeds: Collection[int]) -> None:
-        if checkpoint.spec is None or not isinstance(checkpoint.model.bottleneck, QuantumGate):
-            raise HardwareError(f"checkpoint `{checkpoint.path}` has no circuit to run: train a `quantum` arm")
+        core = checkpoint.model.bottleneck.core
+        if not isinstance(core, QuantumCore):
+            raise HardwareError(f"checkpoint `{checkpoint.path}` has no circuit to run: train a `quantum` core")
+        if checkpoint.config.model.bottleneck.place == "features":
+            raise HardwareError(
+                f"checkpoint `{checkpoint.path}` has its circuit at every position of the features "
+                "(`place: features`): a device runs one circuit per image; train a `gate` or `condition`"
+            )
         self.model = checkpoint.model
-        self.gate = checkpoint.model.bottleneck
-        self.exact = ExactEvaluator(checkpoint.spec, circuit_weights(self.gate))
+        self.core = core
+        self.exact = ExactEvaluator(core.spec, circuit_weights(core))
         self.steps = steps
         self.seeds = list(seeds)
+        self.labels = None if checkpoint.labels is None else checkpoint.labels.asked("balanced", len(self.seeds))
+        self._labels = None if self.labels is None else torch.from_numpy(self.labels)
         self._shape = checkpoint.image_shape
         self._sampler = build_sampler(checkpoint.config.diffusion, "ddim", steps)
         self._source = noise_source(checkpoint.config.diffusion)
@@ -121,15 +131,15 @@ class ReverseProcess:
         @torch.no_grad()
         def denoise(x: Tensor, t: Tensor) -> Tensor:
             nonlocal current
+            encoded = self.model.encode(x, t)
             if current.step not in device_steps:
-                return self._predict(x, t, self.exact)
+                return self.model.decode(encoded, self.exact(self.model.core_inputs(encoded, self._labels)))
             angles = current.angles
             if angles is None:
-                angles = self.angles(x, t)
+                angles = self._angles(encoded)
                 current = replace(current, angles=angles)
                 save(current)
-            values = torch.from_numpy(evaluate(current.step, angles)).to(x.dtype)
-            return self._predict(x, t, lambda _: values)
+            return self.model.decode(encoded, torch.from_numpy(evaluate(current.step, angles)).to(x.dtype))
 
         def finished(step: int, x: Tensor) -> None:
             nonlocal current
@@ -151,25 +161,16 @@ class ReverseProcess:
     @torch.no_grad()
     def angles(self, x: Tensor, t: Tensor) -> NDArray[np.float64]:
         """Encoding angles `(B, n_in)` of the circuit at images `(B, C, H, W)` and time steps `(B,)`."""
-        recorded: list[Tensor] = []
+        return self._angles(self.model.encode(x, t))
 
-        def record(angles: Tensor) -> Tensor:
-            recorded.append(angles)
-            return torch.zeros(len(angles), len(self.gate.spec.observables), dtype=angles.dtype)
-
-        self._predict(x, t, record)
-        return recorded[0].double().numpy()
-
-    def _predict(self, x: Tensor, t: Tensor, evaluator: Callable[[Tensor], Tensor]) -> Tensor:
-        with self.gate.evaluated_by(evaluator):
-            prediction: Tensor = self.model(x, t)
-        return prediction
+    def _angles(self, encoded: Encoded) -> NDArray[np.float64]:
+        return self.model.core_inputs(encoded, self._labels).double().numpy()
 
     def _noise(self, step: int) -> Tensor:
         return image_noise(self._source, self.seeds, self._shape, step)
 
 
-def circuit_weights(gate: QuantumGate) -> NDArray[np.float64]:
-    """Trained weights of a gate's circuit, in the order of `spec.weights`."""
-    (weights,) = gate.layer.state_dict().values()
+def circuit_weights(core: QuantumCore) -> NDArray[np.float64]:
+    """Trained weights of a core's circuit, in the order of `spec.weights`."""
+    (weights,) = core.layer.state_dict().values()
     return np.asarray(weights.detach().cpu().double().numpy(), dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,7 +69,7 @@ class Workload:
 
     @property
     def images_file(self) -> Path:
-        """`images` and `exact` as uint8 `(N, H, W)` or `(N, H, W, 3)`, `seeds` `(N,)`."""
+        """`images` and `exact` as uint8 `(N, H, W)` or `(N, H, W, 3)`, `seeds` and, if conditional, `labels`."""
         return self.run.hardware / "images.npz"
 
     @property
@@ -86,13 +87,15 @@ class Workload:
     def save_images(self, images: Tensor) -> None:
         """Write images.npz: the device's images and, from the same seeds, those of exact simulation."""
         exact = self.process.simulate().images
+        arrays: dict[str, Any] = {
+            "images": to_uint8(images),
+            "exact": to_uint8(images.new_tensor(exact)),
+            "seeds": np.array(self.process.seeds, dtype=np.int64),
+        }
+        if self.process.labels is not None:
+            arrays["labels"] = self.process.labels
         with atomic_path(self.images_file) as temporary:
-            np.savez(
-                temporary,
-                images=to_uint8(images),
-                exact=to_uint8(images.new_tensor(exact)),
-                seeds=np.array(self.process.seeds, dtype=np.int64),
-            )
+            np.savez(temporary, **arrays)
 
 
 def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
@@ -105,8 +108,8 @@ def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, config)
     transpiled = pack(
-        cached_transpile(process.gate.spec, backend),
-        process.gate.spec,
+        cached_transpile(process.core.spec, backend),
+        process.core.spec,
         backend,
         images=config.images,
         copies=config.pack,
@@ -220,7 +223,7 @@ def _process(checkpoint: Checkpoint, config: HardwareConfig, most: int | None = 
 
 
 def _programs(transpiled: Transpiled, process: ReverseProcess, backend: Any) -> tuple[Program, Program]:
-    spec, weights = process.gate.spec, circuit_weights(process.gate)
+    spec, weights = process.core.spec, circuit_weights(process.core)
     device = transpiled.program(spec, weights, backend)
     return device, transpiled.local_program(spec, weights, backend) if is_local(backend) else device
 
@@ -230,7 +233,10 @@ def _identity(checkpoint: Checkpoint, transpiled: Transpiled) -> str:
     digest = hashlib.sha256(f"{transpiled.spec_hash} {transpiled.layouts} {checkpoint.image_shape}".encode())
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         values: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
-        digest.update(name.encode() + values.tobytes())
+        # The name that plans were made with before the circuit was one core among others.
+        digest.update(name.replace(".core.layer.", ".layer.").encode() + values.tobytes())
+    if checkpoint.labels is not None:
+        digest.update(json.dumps(checkpoint.labels.to_json(), sort_keys=True).encode())
     return digest.hexdigest()
 
 

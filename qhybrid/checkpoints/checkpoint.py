@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from qhybrid.config import RunConfig, build_config
+from qhybrid.data.labels import LabelSpace
 from qhybrid.errors import ConfigError, RunDirectoryError
 from qhybrid.files import atomic_path, read_json, write_json
-from qhybrid.models.bottleneck import QuantumGate
 from qhybrid.models.build import build_model
 from qhybrid.models.unet import UNet
 from qhybrid.quantum.circuits.spec import CircuitSpec
@@ -49,6 +49,7 @@ class Checkpoint:
         spec: The circuit in the bottleneck; `None` for a classical arm.
         image_channels: 1 or 3.
         image_size: Height and width in pixels.
+        labels: What it can be asked for; `None` for an unconditional model.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Checkpoint:
     spec: CircuitSpec | None
     image_channels: int
     image_size: int
+    labels: LabelSpace | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -73,16 +75,32 @@ def save_checkpoint(
     ema_model: UNet,
     state: Mapping[str, Any],
     image_shape: tuple[int, int, int],
+    labels: LabelSpace | None = None,
 ) -> Path:
-    """Write `step-N`, then drop the oldest beyond `training.keep_checkpoints`."""
+    """Write `step-N`, then drop the oldest beyond `training.keep_checkpoints`.
+
+    Args:
+        run: Where.
+        config: What is trained.
+        step: Optimizer steps taken.
+        model: The network.
+        ema_model: The same with averaged weights.
+        state: What training needs to go on: tensors, numbers, texts and mappings of them.
+        image_shape: `(C, H, W)`.
+        labels: What a conditional model can be asked for.
+
+    Returns:
+        The folder of the checkpoint.
+    """
     target = run.checkpoints / f"step-{step}"
     with atomic_path(target) as folder:
         folder.mkdir()
         save_file(_weights(model), folder / _WEIGHTS)
         save_file(_weights(ema_model), folder / _EMA)
         torch.save(dict(state), folder / _STATE)
-        if isinstance(model.bottleneck, QuantumGate):
-            model.bottleneck.spec.save(folder / _CIRCUIT)
+        spec = getattr(model.bottleneck.core, "spec", None)
+        if spec is not None:
+            spec.save(folder / _CIRCUIT)
         write_json(
             folder / _META,
             {
@@ -90,6 +108,7 @@ def save_checkpoint(
                 "images_seen": step * config.training.batch_size,
                 "image_shape": list(image_shape),
                 "config": config.model_dump(),
+                "labels": None if labels is None else labels.to_json(),
             },
         )
     for old in _steps(run)[: -config.training.keep_checkpoints]:
@@ -114,14 +133,14 @@ def load_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
         RunDirectoryError: There is none, it is damaged, or it belongs to another architecture than the run.
     """
     folder, run_config = _locate(Path(path))
-    config, meta = _read_meta(folder)
+    config, meta, labels = _read_meta(folder)
     if run_config is not None:
         check_same_architecture(folder, config, run_config)
     spec = CircuitSpec.load(folder / _CIRCUIT) if (folder / _CIRCUIT).exists() else None
     channels, size, _ = meta["image_shape"]
-    model = build_model(config, channels, spec)
+    model = build_model(config, channels, spec, classes=None if labels is None else len(labels.names))
     load_weights(model, folder, ema=ema)
-    return Checkpoint(folder, config, model.eval(), meta["step"], spec, channels, size)
+    return Checkpoint(folder, config, model.eval(), meta["step"], spec, channels, size, labels)
 
 
 def load_weights(model: UNet, folder: Path, *, ema: bool) -> None:
@@ -132,7 +151,7 @@ def load_weights(model: UNet, folder: Path, *, ema: bool) -> None:
     """
     file = folder / (_EMA if ema else _WEIGHTS)
     try:
-        stored = load_file(file)
+        stored = {_present_name(name): tensor for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:
         raise RunDirectoryError(f"`{file}` cannot be read: {error}") from None
     wanted = _weights(model)
@@ -177,17 +196,24 @@ def _locate(path: Path) -> tuple[Path, RunConfig | None]:
     return folder, run.config()
 
 
-def _read_meta(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
+def _present_name(tensor: str) -> str:
+    """The present name of a stored tensor: the circuit's weights were the bottleneck's before it had a core."""
+    return tensor.replace("bottleneck.layer.", "bottleneck.core.layer.")
+
+
+def _read_meta(folder: Path) -> tuple[RunConfig, dict[str, Any], LabelSpace | None]:
     meta = read_json(folder / _META)
     try:
         config = build_config(meta["config"])
         channels, height, width = meta["image_shape"]
+        content = meta.get("labels")
+        labels = None if content is None else LabelSpace.from_json(content)
         complete = all(isinstance(value, int) for value in (channels, height, width, meta["step"]))
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: {error}") from None
-    if not complete:
+    if not complete or (labels is None) != (config.model.condition == "none"):
         raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: `{_META}` is damaged")
-    return config, meta
+    return config, meta, labels
 
 
 def _weights(model: UNet) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ def with_circuit(checkpoint: Checkpoint, quantum: QuantumConfig) -> Checkpoint:
 
 def with_config(checkpoint: Checkpoint, config: RunConfig) -> Checkpoint:
     """The same weights under another configuration of the same network, e.g. with other noise in sampling."""
-    model = build_model(config, checkpoint.image_channels, checkpoint.spec)
+    classes = None if checkpoint.labels is None else len(checkpoint.labels.names)
+    model = build_model(config, checkpoint.image_channels, checkpoint.spec, classes=classes)
     model.load_state_dict(checkpoint.model.state_dict())
     return replace(checkpoint, config=config, model=model.eval())

@@ -113,9 +113,15 @@ def sample(
     steps: Annotated[int | None, typer.Option(help="Reverse steps.")] = None,
     eta: Annotated[float | None, typer.Option(help="Noise level of ddim, 0 to 1.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")] = None,
+    classes: Annotated[
+        str | None, typer.Option("--class", metavar="C,C,...", help="Classes to take in turn, e.g. 3,7.")
+    ] = None,
+    guidance: Annotated[float | None, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = None,
 ) -> None:
     """Generate images from the last checkpoint of a run."""
-    _sample(_open(run), images=images, sampler=sampler, steps=steps, eta=eta, seed=seed)
+    chosen = None if classes is None else _class_numbers(classes)
+    given = {"images": images, "sampler": sampler, "steps": steps, "eta": eta, "seed": seed}
+    _sample(_open(run), **given, classes=chosen, guidance=guidance)
 
 
 @app.command()
@@ -175,7 +181,7 @@ def inspect(
     settings = _configuration(config, overrides, None)
     spec = circuit_spec(settings)
     if spec is None:
-        _say(f"the `{settings.model.bottleneck}` arm has no circuit")
+        _say(f"the `{settings.model.bottleneck.core.name}` core has no circuit")
         return
     if picture is not None:
         from qhybrid.quantum.analysis.tables import save_picture
@@ -248,8 +254,25 @@ def _sample(run: RunDirectory, **overrides: Any) -> None:
 
     stored = (run.config().sampling or SamplingConfig()).model_dump()
     given = {key: value for key, value in overrides.items() if value is not None}
+    if "images" in given and isinstance(stored["classes"], dict):
+        # Another number of images than the counts of the run's own section: its classes in turn.
+        stored["classes"] = list(stored["classes"])
     images = generate_images(run, build_section(SamplingConfig, stored | given, "sampling"))
     _say(f"{len(images)} images: {run.images_file}, {run.grid_file}")
+
+
+def _class_numbers(text: str) -> list[int]:
+    """The classes of `--class 3,7`.
+
+    Raises:
+        ConfigError: Not numbers separated by commas.
+    """
+    from qhybrid.errors import ConfigError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ConfigError(f"--class `{text}`: expected class numbers separated by commas, e.g. 3,7")
+    return [int(part) for part in parts]
 
 
 def _evaluate(run: RunDirectory) -> None:

@@ -16,15 +16,16 @@ from qhybrid.config.diffusion import (
 )
 from qhybrid.config.evaluation import EvaluationConfig
 from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
-from qhybrid.config.model import ModelConfig
+from qhybrid.config.model import BottleneckConfig, ModelConfig
 from qhybrid.config.quantum import CircuitFileConfig, DeviceNoiseConfig, QuantumConfig
-from qhybrid.config.run import RunConfig, build_config, build_section
+from qhybrid.config.run import RunConfig, build_config, build_section, check_sampling
 from qhybrid.config.sampling import SamplingConfig
 from qhybrid.config.section import Section
 from qhybrid.config.training import TrainingConfig
 from qhybrid.config.yaml_files import apply_override, apply_overrides, dump_config, load_config, read_mapping
 
 __all__ = [
+    "BottleneckConfig",
     "Choice",
     "CircuitFileConfig",
     "DataConfig",
@@ -48,6 +49,7 @@ __all__ = [
     "apply_overrides",
     "build_config",
     "build_section",
+    "check_sampling",
     "dump_config",
     "load_config",
     "read_mapping",

@@ -13,7 +13,7 @@ from qhybrid.config.data import DataConfig
 from qhybrid.config.diffusion import DiffusionConfig
 from qhybrid.config.evaluation import EvaluationConfig
 from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
-from qhybrid.config.model import ModelConfig
+from qhybrid.config.model import CLASSICAL_CORES, ModelConfig
 from qhybrid.config.quantum import QuantumConfig
 from qhybrid.config.sampling import SamplingConfig
 from qhybrid.config.section import Section, SectionT, Seed
@@ -54,21 +54,56 @@ class RunConfig(Section):
     def _stages_have_what_they_need(self) -> RunConfig:
         if self.evaluation is not None and self.sampling is None:
             raise ValueError("`evaluation` judges generated images: give a `sampling` section as well")
-        if self.hardware is not None and self.model.bottleneck not in ("quantum", "published"):
+        core = self.model.bottleneck.core.name
+        if self.hardware is not None and core in CLASSICAL_CORES:
+            raise ValueError(f"`hardware` runs the circuit of the bottleneck; `model.bottleneck.core: {core}` has none")
+        if self.hardware is not None and self.model.bottleneck.place == "features":
             raise ValueError(
-                f"`hardware` runs the circuit of the bottleneck; `model.bottleneck: {self.model.bottleneck}` has none"
+                "`hardware` runs one circuit per image and denoising step; `model.bottleneck.place: features` has one "
+                "for every position: choose `gate` or `condition`"
             )
+        if self.sampling is not None:
+            check_sampling(self, self.sampling)
         noise = self.diffusion.noise
         if self.noise_bank is not None and (noise.bank is None or noise.source != self.noise_bank.source):
             raise ValueError(
                 f"`noise_bank` (source {self.noise_bank.source}) draws the file that `diffusion.noise.bank` names; "
                 f"found `bank: {noise.bank}` and `source: {noise.source}` there"
             )
-        if self.sampling is not None and self.sampling.steps > self.diffusion.timesteps:
-            raise ValueError(
-                f"`sampling.steps: {self.sampling.steps}` exceeds `diffusion.timesteps: {self.diffusion.timesteps}`"
-            )
         return self
+
+
+def check_sampling(config: RunConfig, sampling: SamplingConfig) -> None:
+    """Refuse a way to sample that the model of a run does not know.
+
+    Args:
+        config: The run; its own `sampling` section is not looked at.
+        sampling: How its images are to be made.
+
+    Raises:
+        ConfigError: More reverse steps than time steps; classes or guidance asked of an unconditional model; guidance
+            by a model that never learnt to do without a label.
+    """
+    if sampling.steps > config.diffusion.timesteps:
+        raise ConfigError(
+            f"`sampling.steps: {sampling.steps}` exceeds `diffusion.timesteps: {config.diffusion.timesteps}`"
+        )
+    conditional = config.model.condition == "class"
+    if sampling.guidance != 1.0 and not conditional:
+        raise ConfigError(
+            f"`sampling.guidance: {sampling.guidance:g}` without a condition: the model is trained with "
+            "`model.condition: none`, so there is no label to follow; set `model.condition: class`"
+        )
+    if sampling.guidance != 1.0 and config.training.label_dropout == 0:
+        raise ConfigError(
+            f"`sampling.guidance: {sampling.guidance:g}` with `training.label_dropout: 0`: the model never learns to "
+            "do without a label; train with a dropout of 0.1, say"
+        )
+    if sampling.classes != "balanced" and not conditional:
+        raise ConfigError(
+            f"`sampling.classes: {sampling.classes}` asked of an unconditional model (`model.condition: none`): train "
+            "one with `model.condition: class`"
+        )
 
 
 def build_config(values: Mapping[str, Any], origin: str = "configuration") -> RunConfig:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,6 +31,46 @@ class SamplingConfig(Section):
         default=250, ge=1, description="Images generated at a time, at least 1; an image does not depend on it."
     )
     seed: Seed = Field(default=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
+    guidance: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="Weight w of classifier-free guidance, from 0 to 100: no label + w (label - no label); 1 is none. "
+        "Needs `model.condition: class` and a `training.label_dropout` above 0.",
+    )
+    classes: Literal["balanced"] | list[int] | dict[int, int] = Field(
+        default="balanced",
+        description="Classes of the images of a conditional model: `balanced`, a list of classes to take in turn, or "
+        "a mapping of classes to numbers of images, whose sum is `images`.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counts_give_the_number(cls, values: Any) -> Any:
+        """Counts need no `images`; JSON has made texts of their keys."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("classes"), Mapping):
+            return values
+        counts = {int(k) if isinstance(k, str) and k.isdigit() else k: n for k, n in values["classes"].items()}
+        given = {**values, "classes": counts}
+        if "images" not in given and all(type(n) is int for n in counts.values()):
+            given["images"] = sum(counts.values())
+        return given
+
+    @model_validator(mode="after")
+    def _classes_are_classes(self) -> SamplingConfig:
+        if isinstance(self.classes, str):
+            return self
+        if not self.classes or min(self.classes) < 0:
+            raise ValueError(f"`classes: {self.classes}`: name at least one class, by its number from 0 on")
+        if isinstance(self.classes, dict):
+            if min(self.classes.values()) < 1:
+                raise ValueError(f"`classes: {self.classes}`: every count is at least 1")
+            if sum(self.classes.values()) != self.images:
+                total = sum(self.classes.values())
+                raise ValueError(
+                    f"`classes: {self.classes}` are {total} images, and `images: {self.images}`: leave one of them out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _every_image_has_a_seed(self) -> SamplingConfig:

@@ -32,6 +32,13 @@ class TrainingConfig(Section):
         lt=1,
         description="Decay per step of the averaged weights that are sampled from, from 0 to below 1.",
     )
+    label_dropout: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the images whose label is withheld in a step, from 0 to below 1, so that the model also "
+        "learns to do without (for `sampling.guidance`). Acts with `model.condition: class` only.",
+    )
     log_every: int = Field(default=50, ge=1, description="Steps per row of `train.jsonl`, at least 1.")
     checkpoint_every: int = Field(
         default=1000, ge=1, description="Steps between two checkpoints, at least 1; the last step always writes one."

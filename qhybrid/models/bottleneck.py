@@ -1,89 +1,170 @@
-"""Bottleneck arms: channel-wise gates `(B, C) -> (B, C)` that all start at the identity (1 + 0).
+"""What sits between the encoder and the decoder of the U-Net: a core between two linear maps, at one of three places.
 
-`se` is squeeze-and-excitation (Hu et al. 2018, arXiv 1709.01507) with as many hidden units as the circuit has qubits,
-so it has the parameters of `quantum` but for the circuit's own weights: the control that any claim is measured by.
+A core is any module `(rows, n_in) -> (rows, n_out)`: a circuit's expectation values, or a classical control. The linear
+map in front of it, `squeeze`, and the one behind it, `excite`, are the same for all cores. `excite` starts at zero, so
+that all cores start from the same function, and at the places `gate` and `condition` from the U-Net without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from qhybrid.quantum.circuits.spec import CircuitSpec
-    from qhybrid.quantum.layer.layer import QuantumLayer
+from qhybrid.errors import ConfigError
 
-Evaluator = Callable[[Tensor], Tensor]
-
-
-class PlainGate(nn.Module):
-    """No gate: ones."""
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        return torch.ones_like(pooled)
+Place = Literal["gate", "condition", "features"]
+Sight = Literal["image", "class", "time"]
 
 
-class SqueezeExcitationGate(nn.Module):
-    """`1 + W2 relu(W1 pooled)`."""
+class ClassEmbedding(nn.Module):
+    """A learned vector of each class, and one of "no label": labels `(B,)` or `(B, K)` -> `(B, dim)`.
 
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(channels, hidden)
-        self.excite = _identity_start(hidden, channels)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        gate: Tensor = 1 + self.excite(torch.relu(self.squeeze(pooled)))
-        return gate
-
-
-class QuantumGate(nn.Module):
-    """`1 + W2 <O>(pi tanh(W1 pooled), weights)`: expectation values of a parametrized circuit between two linear maps.
+    The vector of a row with several classes is the sum of theirs.
 
     Args:
-        channels: C.
-        layer: The circuit as a Torch module, `(B, n_in) -> (B, n_out)`.
-        spec: The circuit it evaluates.
-        published: As printed in arXiv 2504.00034: angles unbounded and cut off from the gradient, so that `W1` never
-            learns. Kept as the control of that publication.
+        classes: K, the number of classes.
+        dim: Width of the vectors.
     """
 
-    def __init__(self, channels: int, layer: QuantumLayer, spec: CircuitSpec, *, published: bool = False) -> None:
+    def __init__(self, classes: int, dim: int) -> None:
         super().__init__()
-        self.spec = spec
-        self.published = published
-        self.squeeze = nn.Linear(channels, len(spec.inputs))
-        self.layer = layer
-        self.excite = _identity_start(len(spec.observables), channels)
-        # In a list, since torch would take an evaluator that is a module for a part of this one.
-        self._evaluators: list[Evaluator] = []
+        self.classes = classes
+        self.weight = nn.Parameter(torch.randn(classes + 1, dim))
 
-    def angles(self, pooled: Tensor) -> Tensor:
-        """Encoding angles in radians, `(B, C) -> (B, n_in)`; in (-pi, pi) unless `published`."""
-        squeezed: Tensor = self.squeeze(pooled)
-        return squeezed.detach() if self.published else torch.pi * torch.tanh(squeezed)
+    def forward(self, labels: Tensor) -> Tensor:
+        """Embed labels.
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        angles = self.angles(pooled)
-        evaluate = self._evaluators[-1] if self._evaluators else self.layer
-        gate: Tensor = 1 + self.excite(evaluate(angles).to(pooled.dtype))
-        return gate
-
-    @contextmanager
-    def evaluated_by(self, evaluator: Evaluator) -> Iterator[None]:
-        """Within the block, expectation values come from `evaluator(angles (B, n_in)) -> (B, n_out)`, e.g. a device."""
-        self._evaluators.append(evaluator)
-        try:
-            yield
-        finally:
-            self._evaluators.pop()
+        Args:
+            labels: Class numbers `(B,)` from 0 to K - 1, or rows of 0 and 1 `(B, K)`; -1 (a whole row of it) is no
+                label.
+        """
+        if labels.ndim == 1:
+            chosen = F.one_hot(torch.where(labels < 0, self.classes, labels), self.classes + 1)
+        else:
+            chosen = torch.cat([labels.clamp(min=0), (labels[:, :1] < 0).to(labels.dtype)], dim=1)
+        embedded: Tensor = chosen.to(self.weight.dtype) @ self.weight
+        return embedded
 
 
-def _identity_start(c_in: int, c_out: int) -> nn.Linear:
-    linear = nn.Linear(c_in, c_out)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear
+class Bottleneck(nn.Module):
+    """`excite(core(squeeze(what it sees)))`, brought to where the configuration places it.
+
+    - `gate`: the deepest features are multiplied, channel by channel, by 1 + the outputs' map.
+    - `condition`: the outputs' map is added to the time embedding of the decoder.
+    - `features`: each position of the deepest features is a row of its own, and the outputs' map takes their place.
+
+    The label of an image reaches the network here, through the core, and nowhere else.
+
+    Args:
+        core: Module `(rows, n_in) -> (rows, n_out)`. Its inputs are angles in (-pi, pi), `pi tanh(squeeze(...))`,
+            unless it has an attribute `bounded` that is false.
+        n_in: Inputs of the core.
+        n_out: Outputs of the core.
+        channels: C of the deepest features `(B, C, h, w)`.
+        time_dim: Width of the time embedding, and of that of the classes.
+        place: Where the outputs go.
+        sees: What `squeeze` sees: pooled features (with `features`, those of the position), label, time embedding.
+        classes: Number of classes; needed if `class` is among `sees`.
+    """
+
+    def __init__(
+        self,
+        core: nn.Module,
+        n_in: int,
+        n_out: int,
+        *,
+        channels: int,
+        time_dim: int,
+        place: Place = "gate",
+        sees: Sequence[Sight] = ("image",),
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.place = place
+        self.sees = tuple(sees)
+        width = sum(channels if sight == "image" else time_dim for sight in self.sees)
+        self.squeeze = nn.Linear(width, n_in)
+        self.core = core
+        self.excite = nn.Linear(n_out, time_dim if place == "condition" else channels)
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)
+        self.embed_class = ClassEmbedding(classes, time_dim) if "class" in self.sees else None
+
+    def inputs(self, features: Tensor, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What the core is evaluated at.
+
+        Args:
+            features: The encoder's deepest features `(B, C, h, w)`.
+            embedding: Time embedding `(B, time_dim)`.
+            labels: See `ClassEmbedding`; by default no label. Not for an unconditional model.
+
+        Returns:
+            `(rows, n_in)`; a row per image, or with `features` h * w consecutive rows per image.
+
+        Raises:
+            ConfigError: Labels for an unconditional model.
+        """
+        if labels is not None and self.embed_class is None:
+            raise ConfigError("this model is unconditional (`model.condition: none`): it cannot be given labels")
+        parts: list[Tensor] = []
+        positions = features.shape[2] * features.shape[3] if self.place == "features" else 1
+        for sight in self.sees:
+            if sight == "image" and self.place == "features":
+                parts.append(features.flatten(2).transpose(1, 2).flatten(0, 1))
+            elif sight == "image":
+                parts.append(features.mean(dim=(2, 3)))
+            else:
+                seen = embedding if sight == "time" else self._embedded(labels, features)
+                parts.append(seen if positions == 1 else seen.repeat_interleave(positions, dim=0))
+        squeezed: Tensor = self.squeeze(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+        return torch.pi * torch.tanh(squeezed) if getattr(self.core, "bounded", True) else squeezed
+
+    def apply_outputs(self, features: Tensor, embedding: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's features and time embedding, given the core's outputs.
+
+        Args:
+            features: The encoder's deepest features `(B, C, h, w)`.
+            embedding: Time embedding `(B, time_dim)`.
+            outputs: `(rows, n_out)` for the rows of `inputs`.
+        """
+        mapped: Tensor = self.excite(outputs.to(features.dtype))
+        if self.place == "condition":
+            return features, embedding + mapped
+        if self.place == "features":
+            batch, channels, height, width = features.shape
+            positions = mapped.view(batch, height * width, channels).transpose(1, 2)
+            return positions.reshape(batch, channels, height, width), embedding
+        return features * (1 + mapped)[:, :, None, None], embedding
+
+    def _embedded(self, labels: Tensor | None, features: Tensor) -> Tensor:
+        assert self.embed_class is not None
+        if labels is None:
+            labels = torch.full((len(features),), -1, dtype=torch.int64, device=features.device)
+        embedded: Tensor = self.embed_class(labels)
+        return embedded
+
+
+class NoBottleneck(nn.Module):
+    """Nothing between encoder and decoder: a core without outputs, which changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = nn.Identity()
+
+    def inputs(self, features: Tensor, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
+        """No input: `(B, 0)`.
+
+        Raises:
+            ConfigError: Labels, which nothing here could take.
+        """
+        if labels is not None:
+            raise ConfigError("this model is unconditional (`model.condition: none`): it cannot be given labels")
+        return features.new_zeros(len(features), 0)
+
+    def apply_outputs(self, features: Tensor, embedding: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and time embedding as they are."""
+        return features, embedding

@@ -9,33 +9,50 @@ from torch import nn
 
 from qhybrid.config import RunConfig
 from qhybrid.errors import ConfigError
-from qhybrid.models.bottleneck import PlainGate, QuantumGate, SqueezeExcitationGate
+from qhybrid.models.bottleneck import Bottleneck, NoBottleneck
 from qhybrid.models.unet import UNet
+from qhybrid.registry import BOTTLENECK_CORES
 from qhybrid.seeds import initial_seed
 
 if TYPE_CHECKING:
+    from qhybrid.models.cores import CoreRequest
     from qhybrid.quantum.circuits.spec import CircuitSpec
 
-_CLASSICAL = ("plain", "se")
+_CIRCUIT_CORES = ("quantum", "quantum_frozen", "quantum_product", "published")
 
 
 def circuit_spec(config: RunConfig) -> CircuitSpec | None:
-    """The circuit in the bottleneck, or `None` for a classical arm.
+    """The circuit in the bottleneck, or `None` for a core of this package that has none.
 
     Raises:
         CircuitError: The circuit cannot be simulated on this machine.
     """
-    if config.model.bottleneck in _CLASSICAL:
+    core = config.model.bottleneck.core.name
+    if core not in _CIRCUIT_CORES:
         return None
-    from qhybrid.quantum import published_spec, require_feasible, spec_from_config
+    from qhybrid.quantum import require_feasible
 
-    if config.model.bottleneck == "published":
-        return published_spec()
-    if config.quantum.qubits is not None:
+    if core != "published" and config.quantum.qubits is not None:
         # Before the circuit is built: a million qubits take long even to write down.
         require_feasible(config.quantum.qubits, config.training.batch_size)
+    spec = _core_spec(config)
+    if core != "published":
+        require_feasible(spec, config.training.batch_size)
+    return spec
+
+
+def _core_spec(config: RunConfig) -> CircuitSpec:
+    """The circuit that a core is built for: its own, or for a classical one that of the arm it is a control of."""
+    from qhybrid.quantum import published_spec, spec_from_config
+
+    core = config.model.bottleneck.core.name
+    if core == "published":
+        return published_spec()
     spec = spec_from_config(config.quantum)
-    require_feasible(spec, config.training.batch_size)
+    if core == "quantum_product":
+        from qhybrid.quantum.circuits.product import product_spec
+
+        return product_spec(spec)
     return spec
 
 
@@ -46,7 +63,8 @@ def check_trainable(config: RunConfig) -> None:
         ConfigError: There are dead parameters and `quantum.allow_dead_parameters` is false.
     """
     spec = circuit_spec(config)
-    if spec is None or config.quantum.allow_dead_parameters:
+    frozen = config.model.bottleneck.core.name == "quantum_frozen"
+    if spec is None or frozen or config.quantum.allow_dead_parameters:
         return
     from qhybrid.quantum import diagnose
 
@@ -59,46 +77,89 @@ def check_trainable(config: RunConfig) -> None:
         )
 
 
-def build_model(config: RunConfig, image_channels: int, spec: CircuitSpec | None = None) -> UNet:
-    """The U-Net with its arm, initialized from `config.seed`; all arms start from the same shared layers.
+def build_model(
+    config: RunConfig, image_channels: int, spec: CircuitSpec | None = None, *, classes: int | None = None
+) -> UNet:
+    """The U-Net with its core, initialized from `config.seed`; all cores start from the same shared layers.
 
     Args:
         config: The run.
         image_channels: 1 or 3.
         spec: The circuit, if it comes from a checkpoint; by default the configuration's.
+        classes: Number of classes of the data set; needed with `model.condition: class`.
+
+    Raises:
+        ConfigError: A conditional model without classes, or a core that does not keep its contract.
+        CircuitError: The circuit cannot be simulated on this machine.
     """
-    spec = spec or circuit_spec(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_seed(config.seed, "unet"))
-        model = UNet(image_channels, config.model.channels, config.model.time_dim, PlainGate())
-        torch.manual_seed(initial_seed(config.seed, "gate"))
-        model.bottleneck = _build_gate(config, spec, initial_seed(config.seed, "circuit"))
+        model = UNet(
+            image_channels,
+            config.model.channels,
+            config.model.time_dim,
+            NoBottleneck(),
+            conditional_decoder=config.model.bottleneck.place == "condition",
+        )
+        model.bottleneck = _build_bottleneck(config, spec, classes)
     # Channels innermost is what the CPU's convolutions work on; weights laid out so carry it through the network.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _build_gate(config: RunConfig, spec: CircuitSpec | None, circuit_seed: int) -> nn.Module:
-    width = config.model.channels[-1]
-    if config.model.bottleneck == "plain":
-        return PlainGate()
-    if spec is None:
-        from qhybrid.quantum import spec_from_config
+def _build_bottleneck(config: RunConfig, spec: CircuitSpec | None, classes: int | None) -> Bottleneck | NoBottleneck:
+    settings = config.model.bottleneck
+    if settings.core.name == "none":
+        return NoBottleneck()
+    if config.model.condition == "class" and not classes:
+        raise ConfigError("`model.condition: class`: the number of classes of the data set is not known here")
+    from qhybrid.models.cores import CoreRequest
 
-        # As many hidden units as the circuit that this arm is compared with has inputs.
-        return SqueezeExcitationGate(width, config.quantum.qubits or len(spec_from_config(config.quantum).inputs))
-    from qhybrid.quantum import QuantumLayer, build_estimator, build_qnn
+    core_seed = initial_seed(config.seed, "circuit")
+    request = CoreRequest(spec or circuit_spec(config) or _core_spec(config), config.quantum, core_seed)
+    torch.manual_seed(core_seed)
+    core = _build_core(config, request)
+    torch.manual_seed(initial_seed(config.seed, "gate"))
+    return Bottleneck(
+        core,
+        request.n_in,
+        request.n_out,
+        channels=config.model.channels[-1],
+        time_dim=config.model.time_dim,
+        place=settings.place,
+        sees=config.model.sees,
+        classes=classes or 0,
+    )
 
-    estimator = build_estimator(spec, config.quantum, circuit_seed)
-    layer = QuantumLayer(build_qnn(spec, estimator), seed=circuit_seed)
-    return QuantumGate(width, layer, spec, published=config.model.bottleneck == "published")
+
+def _build_core(config: RunConfig, request: CoreRequest) -> nn.Module:
+    choice = config.model.bottleneck.core
+    entry = BOTTLENECK_CORES.find(choice.name)
+    core = entry.builder(choice.options, request)
+    if not isinstance(core, nn.Module):
+        raise ConfigError(
+            f"bottleneck core `{choice.name}` of package `{entry.package}` is a {type(core).__name__}: its builder "
+            "must return a torch.nn.Module"
+        )
+    if entry.package != "qhybrid":
+        with torch.no_grad():
+            shape = tuple(core(torch.zeros(2, request.n_in)).shape)
+        if shape != (2, request.n_out):
+            raise ConfigError(
+                f"bottleneck core `{choice.name}` of package `{entry.package}` makes {shape} of (2, {request.n_in}): "
+                f"for this circuit it must make (2, {request.n_out})"
+            )
+    return core
 
 
 def parameter_groups(model: UNet) -> dict[str, list[nn.Parameter]]:
-    """Trainable parameters by part: `unet`, `bottleneck` (linear maps of the gate) and `circuit`."""
-    groups: dict[str, list[nn.Parameter]] = {"unet": [], "bottleneck": [], "circuit": []}
+    """Trainable parameters by part: `unet`, `bottleneck` (its linear maps and classes) and `circuit` or `core`."""
+    core = "circuit" if hasattr(model.bottleneck.core, "spec") else "core"
+    groups: dict[str, list[nn.Parameter]] = {"unet": [], "bottleneck": [], core: []}
     for name, parameter in model.named_parameters():
-        if name.startswith("bottleneck.layer."):
-            groups["circuit"].append(parameter)
+        if not parameter.requires_grad:
+            continue
+        if name.startswith("bottleneck.core."):
+            groups[core].append(parameter)
         elif name.startswith("bottleneck."):
             groups["bottleneck"].append(parameter)
         else:

@@ -113,7 +113,7 @@ def _model(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
     gate = {name: value.numel() for name, value in checkpoint.model.bottleneck.named_parameters()}
     found: dict[str, Any] = {
         "step": checkpoint.step,
-        "arm": config.model.bottleneck,
+        "arm": config.model.bottleneck.core.name,
         "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
         "gate_parameters": sum(gate.values()),
         "circuit": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +13,20 @@ from torch import Tensor
 
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.checkpoints.stages import circuit_in, with_circuit
-from qhybrid.config import SamplingConfig
+from qhybrid.config import SamplingConfig, check_sampling
 from qhybrid.data import to_uint8
+from qhybrid.data.images import Labels
 from qhybrid.diffusion.noise import image_noise, noise_source
+from qhybrid.diffusion.process import Denoiser
 from qhybrid.diffusion.samplers import build_sampler, sample_images
 from qhybrid.diffusion.sources import check_supply, reserve, sampling_demands
 from qhybrid.files import atomic_path
+from qhybrid.models.unet import UNet
 from qhybrid.progress import Advance, progress
 from qhybrid.rundir import RunDirectory
 
 _GRID_IMAGES = 100
+_GRID_COLUMNS = 10
 # Below this many samples torch chooses other matrix kernels, and an image would differ in the last bits from the same
 # image in a larger batch: small batches are filled up with repetitions.
 _SMALLEST_BATCH = 8
@@ -35,7 +40,12 @@ def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None)
         config: How; by default the run's `sampling` section.
 
     Returns:
-        uint8 `(N, H, W)` or `(N, H, W, 3)`, as written to `samples/images.npz` beside each image's seed.
+        uint8 `(N, H, W)` or `(N, H, W, 3)`, as written to `samples/images.npz` beside each image's seed and, of a
+        conditional model, its label.
+
+    Raises:
+        ConfigError: Classes or guidance asked of an unconditional model, or too many steps.
+        DataError: A class that the training images do not have.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     config = config or run.config().sampling or SamplingConfig()
@@ -44,6 +54,8 @@ def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None)
 
 def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDirectory) -> NDArray[np.uint8]:
     """Generate images with a checkpoint; write them into a run directory, its own or another one."""
+    check_sampling(checkpoint.config, config)
+    labels = asked_labels(checkpoint, config, config.images)
     staged = circuit_in(checkpoint.config, "sampling")
     if staged is not checkpoint.config:
         checkpoint = with_circuit(checkpoint, staged.quantum)
@@ -52,40 +64,115 @@ def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDi
         checkpoint.model.cuda()
     seeds = list(range(config.seed, config.seed + config.images))
     with progress("sampling", len(seeds)) as advance:
-        images = generate(checkpoint, config, seeds, advance)
+        images = generate(checkpoint, config, seeds, advance, labels=labels)
+    arrays: dict[str, Any] = {"images": images, "seeds": np.array(seeds, dtype=np.int64)}
+    if labels is not None:
+        arrays["labels"] = labels
     with atomic_path(run.images_file) as temporary:
-        np.savez_compressed(temporary, images=images, seeds=np.array(seeds, dtype=np.int64))
-    from qhybrid.pictures.grids import image_grid
-
-    image_grid(images[:_GRID_IMAGES], run.grid_file)
+        np.savez_compressed(temporary, **arrays)
+    _save_grid(images, labels, run)
     return images
 
 
+def asked_labels(checkpoint: Checkpoint, config: SamplingConfig, n: int) -> Labels | None:
+    """Labels of the first n images that a configuration asks for, see `LabelSpace.asked`; `None` if unconditional.
+
+    Raises:
+        DataError: A class that the training images do not have.
+    """
+    return None if checkpoint.labels is None else checkpoint.labels.asked(config.classes, n)
+
+
 def generate(
-    checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int], advance: Advance | None = None
+    checkpoint: Checkpoint,
+    config: SamplingConfig,
+    seeds: list[int],
+    advance: Advance | None = None,
+    *,
+    labels: Labels | None = None,
 ) -> NDArray[np.uint8]:
-    """Images of the given seeds, uint8 `(N, H, W)` or `(N, H, W, 3)`; each depends on its own seed alone."""
+    """Images of the given seeds; each depends on its own seed and label alone.
+
+    Args:
+        checkpoint: The model.
+        config: How.
+        seeds: One per image.
+        advance: Told of each batch.
+        labels: One per image, `(N,)` or `(N, K)`; by default those that `config.classes` asks for. Not for an
+            unconditional model.
+
+    Returns:
+        uint8 `(N, H, W)` or `(N, H, W, 3)`.
+    """
+    if labels is None:
+        labels = asked_labels(checkpoint, config, len(seeds))
     parts = []
     for start in range(0, len(seeds), config.batch_size):
-        batch = seeds[start : start + config.batch_size]
-        parts.append(to_uint8(generate_batch(checkpoint, config, batch)))
+        batch = slice(start, start + config.batch_size)
+        chosen = None if labels is None else labels[batch]
+        parts.append(to_uint8(generate_batch(checkpoint, config, seeds[batch], chosen)))
         if advance is not None:
-            advance(len(batch))
+            advance(len(parts[-1]))
     return np.concatenate(parts)
 
 
 @torch.no_grad()
-def generate_batch(checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int]) -> Tensor:
-    """One batch, `(B, C, H, W)` in [-1, 1] up to clipping."""
-    filled = seeds + [seeds[-1]] * (_SMALLEST_BATCH - len(seeds))
+def generate_batch(
+    checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int], labels: Labels | None = None
+) -> Tensor:
+    """One batch, `(B, C, H, W)` in [-1, 1] up to clipping; arguments as of `generate`, without its default labels."""
+    missing = max(0, _SMALLEST_BATCH - len(seeds))
+    filled = seeds + [seeds[-1]] * missing
     shape = checkpoint.image_shape
     sampler = build_sampler(checkpoint.config.diffusion, config.sampler, config.steps, config.eta)
     source = noise_source(checkpoint.config.diffusion, sampler.timesteps.tolist())
-    latents = image_noise(source, filled, shape, 0).to(next(checkpoint.model.parameters()).device)
+    device = next(checkpoint.model.parameters()).device
+    latents = image_noise(source, filled, shape, 0).to(device)
+    asked = None if labels is None else torch.from_numpy(np.concatenate([labels, labels[-1:].repeat(missing, axis=0)]))
     images = sample_images(
-        checkpoint.model, sampler, latents, lambda step: image_noise(source, filled, shape, step + 1)
+        guided(checkpoint.model, None if asked is None else asked.to(device), config.guidance),
+        sampler,
+        latents,
+        lambda step: image_noise(source, filled, shape, step + 1),
     )
     return images[: len(seeds)].cpu()
+
+
+def guided(model: UNet, labels: Tensor | None, guidance: float = 1.0) -> Denoiser:
+    """The prediction that a sampler follows.
+
+    Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): `p(no label) + w (p(label) - p(no label))` for
+    the predictions p of the network and the weight w. With w = 1 that is p(label), and the network runs once.
+
+    Args:
+        model: The network.
+        labels: One per image, `(B,)` or `(B, K)`; `None` for an unconditional model.
+        guidance: w.
+    """
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        prediction: Tensor = model(x, t, labels)
+        if guidance == 1.0:
+            return prediction
+        free: Tensor = model(x, t)
+        return free + guidance * (prediction - free)
+
+    return denoise
+
+
+def _save_grid(images: NDArray[np.uint8], labels: Labels | None, run: RunDirectory) -> None:
+    """The first images as a grid; of a conditional model, a row for each class."""
+    from qhybrid.pictures.grids import image_grid
+
+    if labels is None or labels.ndim == 2:
+        image_grid(images[:_GRID_IMAGES], run.grid_file)
+        return
+    rows = [np.flatnonzero(labels == label)[:_GRID_COLUMNS] for label in np.unique(labels)]
+    columns = max(len(row) for row in rows)
+    # Only whole rows keep the classes apart.
+    blank = np.full_like(images[:1], 255)
+    filled = [np.concatenate([images[row], *[blank] * (columns - len(row))]) for row in rows]
+    image_grid(np.concatenate(filled), run.grid_file, columns)
 
 
 def _reserve(checkpoint: Checkpoint, config: SamplingConfig) -> None:

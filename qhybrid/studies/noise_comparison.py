@@ -18,7 +18,7 @@ from qhybrid.files import atomic_path, write_json
 from qhybrid.progress import progress
 from qhybrid.quantum.devices.snapshots import snapshot
 from qhybrid.rundir import RunDirectory
-from qhybrid.sampling.generate import generate
+from qhybrid.sampling.generate import asked_labels, generate
 
 
 def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | None = None) -> dict[str, Any]:
@@ -40,8 +40,9 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
     """
     snapshot(device)
     checkpoint = load_checkpoint(run.path)
-    if checkpoint.config.model.bottleneck != "quantum":
-        raise NoiseError(f"`{run.path}` has a `{checkpoint.config.model.bottleneck}` bottleneck: there is no circuit")
+    core = checkpoint.config.model.bottleneck.core.name
+    if checkpoint.spec is None or core == "published":
+        raise NoiseError(f"`{run.path}` has a `{core}` core in its bottleneck: there is no circuit to make noisy")
     clean = exact(checkpoint.config.quantum)
     noise = DeviceNoiseConfig(device=device)
     ways: dict[str, QuantumConfig] = {
@@ -75,6 +76,9 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
     folder = run.path / "noise"
     with atomic_path(folder / "images.npz") as temporary:
         arrays: dict[str, Any] = {"seeds": np.array(seeds), **pictures}
+        labels = asked_labels(checkpoint, sampling, len(seeds))
+        if labels is not None:
+            arrays["labels"] = labels
         np.savez_compressed(temporary, **arrays)
     write_json(folder / "comparison.json", result)
     return result

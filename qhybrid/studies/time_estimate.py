@@ -8,16 +8,17 @@ from pathlib import Path
 
 from qhybrid.checkpoints.checkpoint import Checkpoint
 from qhybrid.checkpoints.stages import circuit_in
-from qhybrid.config import RunConfig
+from qhybrid.config import Choice, RunConfig
 from qhybrid.data import load_data
+from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.schedules import terminal_snr
 from qhybrid.diffusion.sources import open_bank
 from qhybrid.models.build import build_model, circuit_spec, parameter_counts
-from qhybrid.sampling.generate import generate_batch
+from qhybrid.registry import BOTTLENECK_CORES
+from qhybrid.sampling.generate import asked_labels, generate_batch
 from qhybrid.training.loop import prepare
 
 _WARM_UP_STEPS, _TIMED_STEPS, _TIMED_REVERSE_STEPS = 2, 5, 3
-_ARMS = ("plain", "se", "quantum", "published")
 
 
 def estimate(config: RunConfig) -> list[str]:
@@ -27,11 +28,12 @@ def estimate(config: RunConfig) -> list[str]:
     lines = [
         f"data: {data.name}, {len(data.train)} training images of {data.image_size}x{data.image_size}x{data.channels}"
     ]
-    for arm in _ARMS:
-        counts = parameter_counts(build_model(_with_arm(config, arm), data.channels))
-        chosen = "  <- this run" if arm == config.model.bottleneck else ""
+    classes = len(data.class_names)
+    for core in _cores(config):
+        counts = parameter_counts(build_model(_with_core(config, core), data.channels, classes=classes))
+        chosen = "  <- this run" if core == config.model.bottleneck.core else ""
         parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        lines.append(f"parameters, {arm}: {sum(counts.values()):,} ({parts}){chosen}")
+        lines.append(f"parameters, {core.name}: {sum(counts.values()):,} ({parts}){chosen}")
     lines += _describe_diffusion(config)
     whole = duration(step * config.training.steps)
     lines.append(f"training: {1e3 * step:.0f} ms a step, {config.training.steps:,} steps: about {whole}")
@@ -58,13 +60,15 @@ def sampling_seconds(config: RunConfig) -> float:
         return 0.0
     data = load_data(config.data)
     staged = circuit_in(config, "sampling")
-    model = build_model(staged, data.channels).eval()
-    untrained = Checkpoint(Path(), staged, model, 0, circuit_spec(staged), data.channels, data.image_size)
+    labels = LabelSpace.of(data) if config.model.condition == "class" else None
+    model = build_model(staged, data.channels, classes=len(data.class_names)).eval()
+    untrained = Checkpoint(Path(), staged, model, 0, circuit_spec(staged), data.channels, data.image_size, labels)
     seeds = list(range(min(config.sampling.batch_size, config.sampling.images)))
     few = config.sampling.model_copy(update={"steps": min(_TIMED_REVERSE_STEPS, config.sampling.steps)})
-    generate_batch(untrained, few.model_copy(update={"steps": 1}), seeds)
+    asked = asked_labels(untrained, few, len(seeds))
+    generate_batch(untrained, few.model_copy(update={"steps": 1}), seeds, asked)
     start = time.perf_counter()
-    generate_batch(untrained, few, seeds)
+    generate_batch(untrained, few, seeds, asked)
     seconds = time.perf_counter() - start
     return seconds * config.sampling.steps / few.steps * config.sampling.images / len(seeds)
 
@@ -86,8 +90,19 @@ def _describe_diffusion(config: RunConfig) -> list[str]:
     return lines
 
 
-def _with_arm(config: RunConfig, arm: str) -> RunConfig:
-    model = config.model.model_copy(update={"bottleneck": arm})
+def _cores(config: RunConfig) -> list[Choice]:
+    """The cores of this package that the run could have in its place, and its own."""
+    own = config.model.bottleneck.core
+    bare = config.model.condition == "none" and config.model.bottleneck.place != "features"
+    packages = BOTTLENECK_CORES.packages().items()
+    names = [name for name, package in packages if package == "qhybrid" and (bare or name != "none")]
+    cores = [own if name == own.name else Choice(name) for name in names]
+    return cores if own in cores else [*cores, own]
+
+
+def _with_core(config: RunConfig, core: Choice) -> RunConfig:
+    bottleneck = config.model.bottleneck.model_copy(update={"core": core})
+    model = config.model.model_copy(update={"bottleneck": bottleneck})
     # Only parameters are counted, and the published circuit may not fit this run's device or noise mode.
     quantum = config.quantum.model_copy(update={"simulator": "compiled", "noise": None, "shots": None})
     return config.model_copy(update={"model": model, "quantum": quantum})

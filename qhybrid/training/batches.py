@@ -13,23 +13,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qhybrid.diffusion.noise import NoiseSource, TimedNoise
-from qhybrid.seeds import Stream
+from qhybrid.seeds import Stream, generator
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's draw: `images` and `epsilon` `(B, C, H, W)`, `t` `(B,)` int64."""
+    """One step's draw.
+
+    Attributes:
+        images: `(B, C, H, W)` in [-1, 1].
+        epsilon: Noise `(B, C, H, W)`.
+        t: Time steps `(B,)`, int64.
+        labels: Class numbers `(B,)` or rows of 0 and 1 `(B, K)`, int64, -1 where the label is withheld; `None` for an
+            unconditional model.
+    """
 
     images: Tensor
     epsilon: Tensor
     t: Tensor
+    labels: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.images.to(device), self.epsilon.to(device), self.t.to(device))
+        """The same on another device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return Batch(self.images.to(device), self.epsilon.to(device), self.t.to(device), labels)
 
     def part(self, rank: int, parts: int) -> Batch:
         """Every `parts`-th sample, starting at `rank`: what one of several processes works on."""
-        return Batch(self.images[rank::parts], self.epsilon[rank::parts], self.t[rank::parts])
+        labels = None if self.labels is None else self.labels[rank::parts]
+        return Batch(self.images[rank::parts], self.epsilon[rank::parts], self.t[rank::parts], labels)
 
 
 class Batches:
@@ -42,6 +54,8 @@ class Batches:
         source: Where epsilon comes from; asked for the time steps as well if it is a `TimedNoise`.
         seed: Of the run.
         density: `(T,)`, how often each time step is drawn; by default all alike.
+        labels: Of the images, `(N,)` or `(N, K)` int64; for a conditional model.
+        label_dropout: Share of the labels that are withheld.
     """
 
     def __init__(
@@ -53,6 +67,8 @@ class Batches:
         seed: int,
         *,
         density: NDArray[np.float64] | None = None,
+        labels: Tensor | None = None,
+        label_dropout: float = 0.0,
     ) -> None:
         self._images = images
         self._batch_size = batch_size
@@ -60,6 +76,8 @@ class Batches:
         self._source = source
         self._seed = seed
         self._cumulative = None if density is None else torch.from_numpy(np.cumsum(density))
+        self._labels = labels
+        self._label_dropout = label_dropout
         self._cached_order: tuple[int, NDArray[np.int64]] | None = None
 
     def __getitem__(self, step: int) -> Batch:
@@ -73,7 +91,14 @@ class Batches:
             epsilon = self._source.draw_at(t, name, images.shape)
         else:
             epsilon = self._source.draw(name, images.shape)
-        return Batch(images, epsilon, t)
+        return Batch(images, epsilon, t, None if self._labels is None else self._withheld(self._labels[indices], step))
+
+    def _withheld(self, labels: Tensor, step: int) -> Tensor:
+        """Labels with a share of them replaced by -1, whole rows of a multi-label set."""
+        dropped = torch.from_numpy(
+            generator(self._seed, "label dropout", step).random(len(labels)) < self._label_dropout
+        )
+        return torch.where(dropped if labels.ndim == 1 else dropped[:, None], -1, labels)
 
     def _times(self, step: int) -> Tensor:
         random = Stream("times", self._seed, step).torch_generator()

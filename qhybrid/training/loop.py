@@ -21,6 +21,7 @@ from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_training_stat
 from qhybrid.checkpoints.stages import circuit_in
 from qhybrid.config import RunConfig, TrainingConfig, dump_config
 from qhybrid.data import load_data, to_tensor
+from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.noise import forward_noise
 from qhybrid.diffusion.process import ForwardProcess
 from qhybrid.diffusion.schedules import time_density
@@ -61,12 +62,20 @@ class _Window:
 class Trainer:
     """One run's model, optimizer and averaged weights."""
 
-    def __init__(self, config: RunConfig, model: UNet, batches: Batches, image_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        model: UNet,
+        batches: Batches,
+        image_shape: tuple[int, int, int],
+        labels: LabelSpace | None = None,
+    ) -> None:
         from ema_pytorch import EMA
 
         self.config = config
         self.batches = batches
         self.image_shape = image_shape
+        self.labels = labels
         self.process = ForwardProcess(config.diffusion)
         self.accelerator = _accelerator(config.training)
         optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, fused=True)
@@ -98,7 +107,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         with self.accelerator.autocast():
-            loss = self.process.loss(self.model, batch.images, batch.epsilon, batch.t)
+            loss = self.process.loss(lambda x, t: self.model(x, t, batch.labels), batch.images, batch.epsilon, batch.t)
         value = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(value):
             raise TrainingError(
@@ -144,7 +153,7 @@ class Trainer:
         }
         if self.accelerator.is_main_process:
             averaged = self.ema.ema_model
-            save_checkpoint(run, self.config, self.step, self.unwrapped, averaged, state, self.image_shape)
+            save_checkpoint(run, self.config, self.step, self.unwrapped, averaged, state, self.image_shape, self.labels)
         self.accelerator.wait_for_everyone()
 
     def restore(self, folder: Path) -> None:
@@ -171,7 +180,12 @@ def prepare(config: RunConfig) -> Trainer:
     check_trainable(config)
     data = load_data(config.data)
     images = to_tensor(data.train)
-    model = build_model(circuit_in(config, "training"), data.channels)
+    labels = LabelSpace.of(data) if config.model.condition == "class" else None
+    if labels is not None and config.sampling is not None:
+        # A class that the data lacks is better found before the training than after it.
+        labels.asked(config.sampling.classes, 1)
+    classes = None if labels is None else len(labels.names)
+    model = build_model(circuit_in(config, "training"), data.channels, classes=classes)
     check_supply(config.diffusion.noise, training_demands(config, images.shape[1:]), _consumer(config))
     batches = Batches(
         images,
@@ -180,8 +194,10 @@ def prepare(config: RunConfig) -> Trainer:
         forward_noise(config.diffusion, config.training.steps),
         config.seed,
         density=None if config.diffusion.times.kind == "uniform" else time_density(config.diffusion),
+        labels=None if labels is None else torch.from_numpy(data.train_labels),
+        label_dropout=config.training.label_dropout,
     )
-    return Trainer(config, model, batches, (data.channels, data.image_size, data.image_size))
+    return Trainer(config, model, batches, (data.channels, data.image_size, data.image_size), labels)
 
 
 def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = False) -> RunDirectory:

@@ -46,7 +46,7 @@ def make_trainer(folder: Path, arm: str, qubits: int, layers: int) -> Trainer:
         {
             "name": "benchmark",
             "data": {"name": "npz", "path": str(images)},
-            "model": {"bottleneck": arm, "channels": list(CHANNELS)},
+            "model": {"bottleneck": {"core": "none" if arm == "plain" else arm}, "channels": list(CHANNELS)},
             "quantum": {"ansatz": "ry_rz_ladder", "qubits": qubits, "layers": layers},
             "training": {"steps": 1000, "batch_size": BATCH},
         }

@@ -36,7 +36,7 @@ def configuration(arm: str, seed: int, steps: int, bank: Path) -> RunConfig:
             "name": f"{arm}-{seed}",
             "seed": seed,
             "data": {"n_train": 100},
-            "model": {"channels": [16, 32, 48], "time_dim": 32, "bottleneck": "quantum"},
+            "model": {"channels": [16, 32, 48], "time_dim": 32, "bottleneck": {"core": "quantum"}},
             "quantum": {"qubits": 4, "layers": 2},
             "diffusion": {
                 "prediction": "v",

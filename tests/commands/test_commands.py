@@ -71,7 +71,7 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(tmp_path, config, command
         ({"data": {"name": "digits", "classes": [3], "n_train": 500}}, [], ["500"]),
         ({"quantum": {"qubits": 0}}, [], ["quantum.qubits", "0"]),
         ({"quantum": {"qubits": 40}}, [], ["40 qubits", "TiB"]),
-        ({"model": {"bottleneck": "published"}}, [], ["allow_dead_parameters"]),
+        ({"model": {"bottleneck": {"core": "published"}}}, [], ["allow_dead_parameters"]),
         ({}, ["--out", tmp_path / "file" / "run"], ["file/run"]),
         ({"hardware": {"backend": "fake_nowhere"}}, [], ["fake_nowhere"]),
         (
@@ -157,7 +157,7 @@ def test_samples_are_the_same_in_any_batch(trained, command):
 
 
 def test_inspect_shows_the_circuit_and_its_dead_parameters(config, command):
-    code, out, _ = command("inspect", config(model={"bottleneck": "published"}))
+    code, out, _ = command("inspect", config(model={"bottleneck": {"core": "published"}}))
     assert code == 0
     assert "48" in out
     assert "dead" in out.lower()

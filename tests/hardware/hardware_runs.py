@@ -18,7 +18,7 @@ def tiny_config(**quantum: object) -> RunConfig:
     return build_config(
         {
             "name": "tiny",
-            "model": {"channels": [8, 8, 8], "time_dim": 8, "bottleneck": "quantum"},
+            "model": {"channels": [8, 8, 8], "time_dim": 8, "bottleneck": {"core": "quantum"}},
             "quantum": {"qubits": 3, "layers": 1, **quantum},
             "diffusion": {"timesteps": 50},
         }

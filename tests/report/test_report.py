@@ -212,7 +212,7 @@ def test_plan_alone_with_the_fields_of_the_contract(tmp_path):
 def test_dead_parameters_are_shown(make_run, digits):
     run = make_run(
         digits.val[:20],
-        model={"bottleneck": "published", "channels": [8, 8, 8]},
+        model={"bottleneck": {"core": "published"}, "channels": [8, 8, 8]},
         quantum={"allow_dead_parameters": True},
     )
     add_checkpoint(run)

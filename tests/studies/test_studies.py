@@ -39,7 +39,7 @@ STUDY = {
     "name": "tiny",
     "base": BASE,
     "seeds": [0, 1],
-    "train": {"arm": {"plain": {"model.bottleneck": "plain"}, "quantum": {}}},
+    "train": {"arm": {"plain": {"model.bottleneck.core": "none"}, "quantum": {}}},
     "sample": {"circuit": {"exact": {}, "shots": {"quantum.shots": 4, "sampling.eta": 1.0}}},
     "reference": {"train": {"arm": "plain"}},
 }
@@ -61,7 +61,7 @@ def test_a_study_is_every_combination_with_each_seed(write):
         f"runs/arm={arm}/seed-{seed}" for seed in (0, 1) for arm in ("plain", "quantum")
     ]
     first, second = study.trainings[0], study.trainings[3]
-    assert first.config.model.bottleneck == "plain"
+    assert first.config.model.bottleneck.core.name == "none"
     assert first.config.quantum.shots is None
     assert [cell.levels["sample.circuit"] for cell in first.cells] == ["exact", "shots"]
     assert [cell.config.quantum.shots for cell in first.cells] == [None, 4]
@@ -95,7 +95,7 @@ def test_without_sample_factors_a_cell_is_the_run_itself(write, tmp_path):
         ({"base": {"modle": {}}}, ["modle", "model"]),
         ({"train": {"arm": {}}}, ["train.arm"]),
         ({"train": {"arm": {"a/b": {}}}}, ["a/b"]),
-        ({"train": {"arm": {"plain": {"model.bottleneck": "plane"}}}}, ["arm=plain", "plane"]),
+        ({"train": {"arm": {"plain": {"model.bottleneck.core": "plane"}}}}, ["arm=plain", "plane"]),
         ({"sample": {"x": {"a": {}, "b": {"training.steps": 5}}}}, ["sample.x.b", "training.steps", "train"]),
         ({"sample": {"x": {"a": {}, "b": {"sampling.images": 20}}}}, ["x=a", "x=b", "same run"]),
         ({"reference": {"train": {"gate": "plain"}}}, ["reference.train.gate", "arm"]),

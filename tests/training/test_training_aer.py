@@ -47,9 +47,9 @@ def test_noise_and_readout_error_change_the_layer(root):
         "exact": "quantum.noise=null",
     }.items():
         config = load_config(root / "configs" / "digits_aer_noise.yaml", [override])
-        gate = build_model(config, 1).bottleneck
+        core = build_model(config, 1).bottleneck.core
         with torch.no_grad():
-            outputs[name] = gate.layer(torch.full((1, 4), 0.3))
+            outputs[name] = core(torch.full((1, 4), 0.3))
     shrinkage = {name: float(value.abs().sum() / outputs["exact"].abs().sum()) for name, value in outputs.items()}
     assert shrinkage["noisy"] < shrinkage["without readout error"] - 0.01 < shrinkage["exact"] - 0.01
     assert shrinkage["exact"] == pytest.approx(1)

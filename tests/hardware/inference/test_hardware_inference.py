@@ -210,7 +210,7 @@ def test_a_checkpoint_with_other_weights_is_refused(run: RunDirectory) -> None:
 
 
 def test_a_classical_model_has_nothing_to_run(tmp_path: Path) -> None:
-    config = build_config({"model": {"channels": [8, 8, 8], "time_dim": 8, "bottleneck": "se"}})
+    config = build_config({"model": {"channels": [8, 8, 8], "time_dim": 8, "bottleneck": {"core": "se"}}})
     run = RunDirectory.create(tmp_path / "se", config)
     model = build_model(config, 1)
     save_checkpoint(run, config, 1, model, model, {}, (1, 8, 8))

@@ -20,7 +20,7 @@ TINY = {
     "noise_bank.extractor": "toeplitz",
     "noise_bank.max_readout_error": 0.2,
     "model.channels": "[8, 8, 8]",
-    "model.bottleneck": "plain",
+    "model.bottleneck.core": "none",
     "data.n_train": 20,
     "training.steps": 2,
     "training.batch_size": 4,
