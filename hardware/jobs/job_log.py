@@ -31,7 +31,7 @@ from hardware.placement.program import Program
 from hardware.primitives.client_results import write_primitive_results
 from hardware.primitives.execution import Expectations
 from qhybrid.files import atomic_path, read_jsonl
-from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.rundir import RunDirectory
 
 PRODUCT_TAG = "qhybrid"

@@ -20,7 +20,7 @@ from hardware.stored_plans import StoredPlan
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.certify import LEAST_BITS, LEAST_EVALUATIONS
 from qhybrid.diffusion.simulate import patch_of
-from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import qiskit
 from qiskit.providers import BackendV2
+from qiskit.transpiler import Target
 
 from hardware.errors import HardwareError
 from hardware.placement.transpilation import EMBEDDINGS_TRIED, PRESET_SEEDS, Transpiled, transpile
@@ -51,18 +53,38 @@ def cached_transpile(spec: CircuitSpec, backend: BackendV2) -> Transpiled:
 
 
 def cache_key(spec: CircuitSpec, backend: BackendV2) -> str:
-    """Hash of what decides the ISA circuit: spec, backend, calibration date, gates on offer, this code's version."""
+    """Hash of what decides the ISA circuit: spec, backend, calibration, what its target offers, this code's version.
+
+    Args:
+        spec: The circuit; its name is part of what is stored, and so of the key.
+        backend: The device. Its name and date alone do not say what it is: a local copy may have been changed.
+    """
     content = [
+        spec.name,
         spec.content_hash(),
         str(backend.name),
         calibration_date(backend),
-        sorted(backend.target.operation_names),
+        _target_content(backend.target),
         qiskit.__version__,
         EMBEDDINGS_TRIED,
         PRESET_SEEDS,
         _SCORE_VERSION,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+
+
+def _target_content(target: Target) -> list[Any]:
+    """Gates with their couplings, errors and durations, and qubits with their lifetimes, as JSON-able lists."""
+    gates = []
+    for name in sorted(target.operation_names):
+        entries = target[name] or {}
+        places: list[tuple[Any, ...]] = [
+            (where or (), getattr(item, "error", None), getattr(item, "duration", None))
+            for where, item in entries.items()
+        ]
+        gates.append([name, sorted(places, key=lambda place: tuple(place[0]))])
+    qubits = [[getattr(item, "t1", None), getattr(item, "t2", None)] for item in target.qubit_properties or ()]
+    return [target.num_qubits, target.dt, gates, qubits]
 
 
 # Raise it when candidates or their score change.

@@ -7,16 +7,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit, qpy
-from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
 from qhybrid.files import atomic_path
-from qhybrid.quantum.circuits.definitions import definition_of, standard_name
+from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.quantum.circuits.qpy_files import load_qpy
 
 _METADATA_KEY = "qhybrid"
@@ -125,39 +124,6 @@ class CircuitSpec:
             "observables": [_observable_to_json(observable) for observable in self.observables],
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def circuit_fingerprint(circuit: QuantumCircuit) -> str:
-    """SHA-256 (hex) of the gate sequence with its parameters' names; sees through custom definitions."""
-    digest = hashlib.sha256()
-    _update(digest, circuit)
-    return digest.hexdigest()
-
-
-def _update(digest: Any, circuit: QuantumCircuit) -> None:
-    digest.update(f"{circuit.num_qubits};".encode())
-    index = {bit: position for position, bit in enumerate(circuit.qubits)}
-    for instruction in circuit.data:
-        operation = instruction.operation
-        qubits = [index[qubit] for qubit in instruction.qubits]
-        digest.update(f"{operation.name}{qubits}".encode())
-        parameters = getattr(operation, "params", ())
-        for parameter in parameters:
-            digest.update(_parameter_bytes(parameter))
-        # A custom gate's name does not determine what it does; its definition does. Standard gates' names do.
-        holds_matrix = any(isinstance(parameter, np.ndarray) for parameter in parameters)
-        if standard_name(operation) is None and not holds_matrix and not instruction.clbits:
-            definition = definition_of(operation)
-            if definition is not None:
-                _update(digest, definition)
-
-
-def _parameter_bytes(parameter: Any) -> bytes:
-    if isinstance(parameter, np.ndarray):
-        return np.ascontiguousarray(parameter).tobytes()
-    if isinstance(parameter, ParameterExpression):
-        return str(parameter).encode()
-    return repr(parameter).encode()
 
 
 def _observable_to_json(observable: SparsePauliOp) -> list[tuple[str, float, float]]:

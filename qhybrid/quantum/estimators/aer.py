@@ -7,6 +7,7 @@ of the noise model (or transpiled for the device that the noise is taken from).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.quantum.devices.native import on_device
 from qhybrid.quantum.engine.compiler.angle_expansion import STANDARD_GATES, expand
 from qhybrid.quantum.engine.compiler.angles import Features
@@ -77,13 +78,25 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
             noise_model = noise_of(device)
         if noise_model is not None and not readout_error:
             noise_model = without_readout(noise_model)
-        self.noise_model = noise_model
-        self.device = device
+        # A copy, or a change of the caller's model would reach some circuits and not those prepared before.
+        noise_model = copy.deepcopy(noise_model)
+        self._noise_model = noise_model
+        self._device = device
         self.shots = shots
         self.seed = seed
         self._prepared: dict[Any, PreparedCircuit] = {}
         method = "statevector" if noise_model is None else "density_matrix"
         self._backend = AerSimulator(method=method, noise_model=noise_model, runtime_parameter_bind_enable=True)
+
+    @property
+    def noise_model(self) -> Any:
+        """The Aer `NoiseModel` as it was when the estimator was made; `None` without noise."""
+        return self._noise_model
+
+    @property
+    def device(self) -> BackendV2 | None:
+        """The device that circuits are transpiled for, if any."""
+        return self._device
 
     @property
     def default_precision(self) -> float:
@@ -118,7 +131,7 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
 
     def _run_options(self, tasks: Sequence[PubTask], shots: int | None) -> dict[str, Any]:
         width = max((task.prepared.circuit.num_qubits for task in tasks), default=0)
-        large = self.noise_model is not None and width > _MAX_DENSITY_QUBITS
+        large = self._noise_model is not None and width > _MAX_DENSITY_QUBITS
         if shots is None:
             if large:
                 raise CircuitError(
@@ -131,9 +144,9 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         return {**options, "method": "statevector"} if large else options
 
     def _factors(self, pub: EstimatorPub, shots: int | None) -> dict[int, tuple[float, float]]:
-        if self.noise_model is None or shots is not None:
+        if self._noise_model is None or shots is not None:
             return {}
-        return readout_factors(self.noise_model, self.device.num_qubits if self.device else pub.circuit.num_qubits)
+        return readout_factors(self._noise_model, self._device.num_qubits if self._device else pub.circuit.num_qubits)
 
     def _draw_seed(self, tasks: Sequence[PubTask]) -> int:
         if self.seed is None:
@@ -159,8 +172,8 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         places = list(range(circuit.num_qubits))
         if circuit.layout is not None:
             return circuit, places
-        if self.device is not None:
-            return on_device(circuit, self.device)
+        if self._device is not None:
+            return on_device(circuit, self._device)
         simulable = set(self._backend.configuration().basis_gates) & _STANDARD
         known = self._basis() & simulable or simulable
         present = {instruction.operation.name for instruction in circuit.data}
@@ -175,9 +188,9 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
 
     def _basis(self) -> set[str]:
         """Gates of the noise model; empty without noise."""
-        if self.noise_model is None:
+        if self._noise_model is None:
             return set()
-        return set(self.noise_model.basis_gates) & _STANDARD
+        return set(self._noise_model.basis_gates) & _STANDARD
 
 
 def _bindable(circuit: QuantumCircuit) -> QuantumCircuit:

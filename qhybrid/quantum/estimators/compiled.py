@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from qiskit.providers import BackendV2
 from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.quantum.devices.native import laid_out, on_device, place
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.engine.compiler.lowering import lower
@@ -97,8 +98,9 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             from qhybrid.quantum.devices.snapshots import noise_model as noise_of
 
             noise_model = noise_of(device)
-        self.noise_model = noise_model
-        self.device = device
+        # A copy, or a change of the caller's model would reach some circuits and not those compiled before.
+        self._noise_model = copy.deepcopy(noise_model)
+        self._device = device
         self.readout_error = readout_error
         self.shots = shots
         self.seed = seed
@@ -109,6 +111,16 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         ideal = noise_model is None or noise_model.is_ideal()
         self._noise = None if ideal else GateNoise(noise_model)
         self._compiled: dict[Any, Evaluator] = {}
+
+    @property
+    def noise_model(self) -> Any:
+        """The Aer `NoiseModel` as it was when the estimator was made; `None` without noise."""
+        return self._noise_model
+
+    @property
+    def device(self) -> BackendV2 | None:
+        """The device that circuits are transpiled for, if any."""
+        return self._device
 
     @property
     def default_precision(self) -> float:
@@ -171,7 +183,9 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         return PubResult(DataBin(evs=evs, stds=stds, shape=evs.shape), metadata=metadata)
 
     def _cached(self, circuit: QuantumCircuit, observables: tuple[Any, ...]) -> Evaluator:
-        key = (circuit_fingerprint(circuit), observables)
+        # Settings may be changed between runs, so what was compiled with others is no answer.
+        settings = (self.shots, self.seed, self.gradient, self.double, self.threads, self.engine, self.readout_error)
+        key = (circuit_fingerprint(circuit), observables, settings)
         if key not in self._compiled:
             while len(self._compiled) >= _CACHE_SIZE:
                 self._compiled.pop(next(iter(self._compiled)), None)
@@ -182,8 +196,8 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
     def _compile(
         self, circuit: QuantumCircuit, terms: list[dict[Pauli, float]], parameters: Sequence[Parameter]
     ) -> Evaluator:
-        if self.device is not None:
-            circuit, places = on_device(circuit, self.device)
+        if self._device is not None:
+            circuit, places = on_device(circuit, self._device)
             terms = [{place(pauli, places): value for pauli, value in item.items()} for item in terms]
         features = Features(parameters)
         exact: CompiledCircuit | DensityCircuit
@@ -200,7 +214,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             distribution, angle_map = ExactDistribution(gates, settings), AngleMap(gates, features)
         else:
             ops = noisy_ops(circuit, features, self._noise)
-            readout = readout_factors(self.noise_model, circuit.num_qubits) if self.readout_error else {}
+            readout = readout_factors(self._noise_model, circuit.num_qubits) if self.readout_error else {}
             measurement = Measurement(circuit.num_qubits, self._noise, readout)
             folded = collect([measurement.fold(item) for item in terms])
             exact = DensityCircuit(ops, features, folded, double=self.double, threads=self.threads)

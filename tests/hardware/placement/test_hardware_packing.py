@@ -18,7 +18,7 @@ from hardware.primitives.execution import collect, estimator_options, prepared, 
 from hardware.service.backends import open_backend
 from qhybrid.config import HardwareConfig
 from qhybrid.quantum.circuits.ansatz import benchmark_spec, build_spec
-from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.quantum.devices.embedding import best_embedding
 from qhybrid.quantum.devices.snapshots import crop
 

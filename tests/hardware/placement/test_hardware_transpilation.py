@@ -8,7 +8,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 from qiskit.circuit.library import SwapGate
 from qiskit.quantum_info import SparsePauliOp, Statevector
-from qiskit.transpiler import Target
+from qiskit.transpiler import InstructionProperties, Target
 
 from hardware.errors import BackendError, HardwareError
 from hardware.placement import isa_cache
@@ -220,3 +220,14 @@ def test_a_circuit_in_gates_that_the_device_cannot_express_is_refused_in_one_lin
     without.add_instruction(SwapGate(), {(0, 1): None, (1, 2): None}, name="swap")
     with pytest.raises(HardwareError, match=r"cannot be written in the device's gates \(rz, swap, sx, x\)"):
         transpile(benchmark_spec(2, 1), SavedBackend("no cx", without, None))
+
+
+def test_a_device_of_the_same_name_and_date_with_another_error_is_another_device() -> None:
+    spec, backend = build_spec("ry_rz_ladder", 3, 1), open_backend("fake_manila")
+    key = isa_cache.cache_key(spec, backend)
+    assert isa_cache.cache_key(spec, open_backend("fake_manila")) == key
+    properties = backend.target["cx"][0, 1]
+    backend.target.update_instruction_properties(
+        "cx", (0, 1), InstructionProperties(duration=properties.duration, error=0.5)
+    )
+    assert isa_cache.cache_key(spec, backend) != key

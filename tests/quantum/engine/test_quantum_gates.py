@@ -23,7 +23,7 @@ from qiskit.quantum_info import SparsePauliOp, random_clifford, random_unitary
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.ansatz import build_spec
-from qhybrid.quantum.circuits.spec import circuit_fingerprint
+from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.quantum.devices.snapshots import crop, snapshot
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
 from qhybrid.quantum.layer.parameter_shift import ShiftedCircuit

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qiskit.circuit import Parameter, ParameterExpression
 
 from qhybrid.errors import CircuitError
+from qhybrid.quantum.circuits.fingerprint import expression_key
 
 Array = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class Features:
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.parameters = tuple(parameters)
         self._columns = {parameter: index for index, parameter in enumerate(self.parameters)}
-        self._expressions: dict[str, _Nonlinear] = {}
+        self._expressions: dict[tuple[Any, ...], _Nonlinear] = {}
 
     def __len__(self) -> int:
         return len(self.parameters) + len(self._expressions)
@@ -103,7 +104,7 @@ class Features:
         return frozenset(found)
 
     def _feature(self, value: ParameterExpression, present: list[Parameter]) -> int:
-        key = str(value)
+        key = expression_key(value)
         if key not in self._expressions:
             columns = [self._columns[p] for p in present]
             self._expressions[key] = _Nonlinear(columns, *_vectorized(value, present))
