@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from qiskit import QuantumCircuit, transpile
-from qiskit.circuit import ControlledGate, Gate, Parameter
+from qiskit import QuantumCircuit
 from qiskit.primitives import PrimitiveJob
 from qiskit.primitives.base import BaseEstimatorV2
 from qiskit.primitives.containers import EstimatorPubLike, PrimitiveResult, PubResult
@@ -26,16 +25,16 @@ from qiskit_aer import AerSimulator
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.quantum.devices.native import on_device
-from qhybrid.quantum.engine.compiler.angle_expansion import STANDARD_GATES, expand
+from qhybrid.quantum.engine.compiler.angle_expansion import expand
 from qhybrid.quantum.engine.compiler.angles import Features
+from qhybrid.quantum.estimators.aer_circuits import AerGates
 from qhybrid.quantum.estimators.aer_pub import PreparedCircuit, PubTask
-from qhybrid.quantum.noise.readout import readout_factors, without_readout
+from qhybrid.quantum.noise.aer_model import without_readout
+from qhybrid.quantum.noise.readout import readout_factors
 from qhybrid.seeds import value_digest
 
 _CACHE_SIZE = 32
 _MAX_DENSITY_QUBITS = 12
-_NO_GATES = frozenset({"measure", "reset", "delay", "barrier"})
-_STANDARD = frozenset(STANDARD_GATES) - _NO_GATES
 
 
 class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
@@ -87,6 +86,9 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         self._prepared: dict[Any, PreparedCircuit] = {}
         method = "statevector" if noise_model is None else "density_matrix"
         self._backend = AerSimulator(method=method, noise_model=noise_model, runtime_parameter_bind_enable=True)
+        # A device's model names gates only, so there no label has errors of its own.
+        runnable = AerSimulator(method=method).configuration().basis_gates
+        self._gates = AerGates(noise_model, runnable, labels=device is None)
 
     @property
     def noise_model(self) -> Any:
@@ -130,7 +132,7 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         return PrimitiveResult(answers, metadata={"version": 2, "shots": shots})
 
     def _run_options(self, tasks: Sequence[PubTask], shots: int | None) -> dict[str, Any]:
-        width = max((task.prepared.circuit.num_qubits for task in tasks), default=0)
+        width = max((task.width for task in tasks), default=0)
         large = self._noise_model is not None and width > _MAX_DENSITY_QUBITS
         if shots is None:
             if large:
@@ -163,46 +165,13 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         return self._prepared[key]
 
     def _make_prepared(self, circuit: QuantumCircuit) -> PreparedCircuit:
-        native, places = self._native(circuit)
-        expansion = expand(native, Features(list(circuit.parameters)))
-        return PreparedCircuit(replace(expansion, circuit=_bindable(expansion.circuit)), places, self._basis())
-
-    def _native(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
-        """The circuit in gates that the simulation knows, noise included, and the places of its qubits."""
         places = list(range(circuit.num_qubits))
         if circuit.layout is not None:
-            return circuit, places
-        if self._device is not None:
-            return on_device(circuit, self._device)
-        simulable = set(self._backend.configuration().basis_gates) & _STANDARD
-        known = self._basis() & simulable or simulable
-        present = {instruction.operation.name for instruction in circuit.data}
-        if beyond := present & self._basis() - simulable:
-            raise CircuitError(
-                f"gates {sorted(beyond)} have errors in the noise model, and Aer's density matrix cannot run them: use "
-                "CompiledEstimator, or write the circuit in other gates"
-            )
-        if present <= known | _NO_GATES:
-            return circuit, places
-        return transpile(circuit, basis_gates=sorted(known), optimization_level=1, seed_transpiler=0), places
-
-    def _basis(self) -> set[str]:
-        """Gates of the noise model; empty without noise."""
-        if self._noise_model is None:
-            return set()
-        return set(self._noise_model.basis_gates) & _STANDARD
-
-
-def _bindable(circuit: QuantumCircuit) -> QuantumCircuit:
-    """The circuit with controlled gates of free angles as plain gates of the same name, which is what Aer goes by.
-
-    Aer 0.18 asks a controlled gate's base for parameters, finds none and runs it with whatever number it meets
-    (https://github.com/Qiskit/qiskit-aer/issues/2403).
-    """
-    plain = circuit.copy_empty_like()
-    for instruction in circuit.data:
-        operation = instruction.operation
-        if isinstance(operation, ControlledGate) and any(isinstance(p, Parameter) for p in operation.params):
-            operation = Gate(operation.name, operation.num_qubits, operation.params)
-        plain.append(operation, instruction.qubits, instruction.clbits, copy=False)
-    return plain
+            native = circuit
+        elif self._device is not None:
+            native, places = on_device(circuit, self._device)
+        else:
+            native = self._gates.native(circuit)
+        expansion = expand(native, Features(list(circuit.parameters)))
+        bindable = replace(expansion, circuit=self._gates.bindable(expansion.circuit))
+        return PreparedCircuit(bindable, places, self._gates.basis)

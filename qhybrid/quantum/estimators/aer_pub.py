@@ -14,6 +14,7 @@ from qiskit.circuit import ClassicalRegister, Parameter
 from qiskit.primitives.containers import DataBin, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import Pauli as PauliOperator
+from qiskit.transpiler.exceptions import TranspilerError
 
 from qhybrid.quantum.devices.native import place
 from qhybrid.quantum.engine.compiler.angle_expansion import Expansion
@@ -36,7 +37,7 @@ class PreparedCircuit:
 
     expansion: Expansion
     places: list[int]
-    basis: set[str]
+    basis: frozenset[str]
 
     @property
     def circuit(self) -> QuantumCircuit:
@@ -71,6 +72,10 @@ class PubTask:
         distinct = dict.fromkeys(pauli for terms in self.terms for pauli in terms if pauli != (0, 0))
         self.groups = group_commuting(distinct)
         self.read = {z: fold_readout(z, factors) for z in {x | z for group in self.groups for x, z in group}}
+        # Aer drops idle qubits and then mistakes the numbers of others (https://github.com/Qiskit/qiskit-aer/issues/2442),
+        # unless every qubit that is left stands in what is asked of it.
+        self._bases = [self._basis_change(group) for group in self.groups]
+        self._sites = [self._used(*pair) for pair in zip(self.groups, self._bases, strict=True)]
         # Without parameters Aer runs a circuit once, whatever the shape of the (empty) bindings.
         self.points = len(self.values) if prepared.circuit.parameters else 1
 
@@ -79,9 +84,14 @@ class PubTask:
         """Results that Aer returns for this pub."""
         return self.points * len(self.groups)
 
+    @property
+    def width(self) -> int:
+        """Qubits that Aer simulates; idle ones are none."""
+        return max((len(sites) for sites in self._sites), default=0)
+
     def circuits(self, shots: int | None) -> list[QuantumCircuit]:
         """One circuit per measurement basis."""
-        return [self._measured(group, shots) for group in self.groups]
+        return [self._measured(position, shots) for position in range(len(self.groups))]
 
     def binds(self) -> list[dict[Parameter, Array]]:
         """Aer's parameter bindings, one per circuit."""
@@ -95,12 +105,15 @@ class PubTask:
         variances = np.zeros((count, len(self.terms)))
         means += [terms.get((0, 0), 0.0) for terms in self.terms]
         for position, group in enumerate(self.groups):
-            masks = [x | z for x, z in group]
+            strings = [x | z for x, z in group]
+            masks = [_compress(mask, self._sites[position]) for mask in strings]
             weights = np.array([[terms.get(pauli, 0.0) for pauli in group] for terms in self.terms])
             for point in range(self.points):
                 data = result.data(first + position * self.points + point)
                 rows = slice(point, point + 1) if self.points == count else slice(None)
-                mean, variance = self._exact(data, masks, weights) if shots is None else _sampled(data, masks, weights)
+                mean, variance = (
+                    self._exact(data, strings, weights) if shots is None else _sampled(data, masks, weights)
+                )
                 means[rows] += mean
                 variances[rows] += variance
         numbers = np.arange(count).reshape(self.shape)
@@ -116,19 +129,32 @@ class PubTask:
             },
         )
 
-    def _measured(self, group: Sequence[Pauli], shots: int | None) -> QuantumCircuit:
+    def _measured(self, position: int, shots: int | None) -> QuantumCircuit:
         circuit = self.prepared.circuit.copy()
-        change = self._basis_change(group)
+        change, sites = self._bases[position], self._sites[position]
         if change is not None:
             circuit.compose(change, inplace=True)
         if shots is not None:
-            circuit.add_register(ClassicalRegister(circuit.num_qubits, "read"))
-            circuit.measure(range(circuit.num_qubits), circuit.clbits[-circuit.num_qubits :])
+            circuit.add_register(ClassicalRegister(len(sites), "read"))
+            circuit.measure(sites, circuit.clbits[-len(sites) :])
             return circuit
-        for mask in {mask for x, z in group for _, mask in self.read[x | z] if mask}:
-            qubits = [q for q in range(circuit.num_qubits) if mask >> q & 1]
-            circuit.save_expectation_value(PauliOperator("Z" * len(qubits)), qubits, label=str(mask))
+        for mask in {mask for x, z in self.groups[position] for _, mask in self.read[x | z] if mask}:
+            label = "".join("Z" if mask >> q & 1 else "I" for q in reversed(sites))
+            circuit.save_expectation_value(PauliOperator(label), sites, label=str(mask))
         return circuit
+
+    def _used(self, group: Sequence[Pauli], change: QuantumCircuit | None) -> list[int]:
+        """Qubits that a gate acts on or that are read, ascending."""
+        used = 0
+        for x, z in group:
+            for _, mask in self.read[x | z]:
+                used |= mask | x | z
+        for circuit in (self.prepared.circuit, *([] if change is None else [change])):
+            numbers = {bit: number for number, bit in enumerate(circuit.qubits)}
+            for instruction in circuit.data:
+                if instruction.operation.name != "barrier":
+                    used |= sum(1 << numbers[bit] for bit in instruction.qubits)
+        return [q for q in range(used.bit_length()) if used >> q & 1]
 
     def _basis_change(self, group: Sequence[Pauli]) -> QuantumCircuit | None:
         change = QuantumCircuit(self.prepared.circuit.num_qubits)
@@ -140,8 +166,13 @@ class PubTask:
                 change.h(qubit)
         if not change.size():
             return None
-        basis = self.prepared.basis
-        return transpile(change, basis_gates=sorted(basis), optimization_level=1) if basis else change
+        if not self.prepared.basis:
+            return change
+        try:
+            return transpile(change, basis_gates=sorted(self.prepared.basis), optimization_level=1)
+        except TranspilerError:
+            # The model's gates do not reach this basis, so it does not say how noisy the change would be.
+            return change
 
     def _exact(self, data: Any, masks: Sequence[int], weights: Array) -> tuple[Array, Array]:
         values = [
@@ -161,3 +192,8 @@ def _sampled(data: Any, masks: Sequence[int], weights: Array) -> tuple[Array, Ar
     mean = shares @ per_outcome / shots
     variance = shares @ (per_outcome - mean) ** 2 / shots
     return mean, variance / shots
+
+
+def _compress(mask: int, sites: Sequence[int]) -> int:
+    """The bits of a mask at the given places, in their order."""
+    return sum((mask >> site & 1) << index for index, site in enumerate(sites))

@@ -109,7 +109,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         self.threads = threads
         self.engine: Engine = engine
         ideal = noise_model is None or noise_model.is_ideal()
-        self._noise = None if ideal else GateNoise(noise_model)
+        self._noise = None if ideal else GateNoise(self._noise_model, labels=device is None)
         self._compiled: dict[Any, Evaluator] = {}
 
     @property

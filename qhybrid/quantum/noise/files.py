@@ -13,6 +13,13 @@ from qiskit.circuit.library import PauliGate, UnitaryGate, get_standard_gate_nam
 
 from qhybrid.errors import CircuitError
 from qhybrid.files import write_json
+from qhybrid.quantum.noise.aer_model import (
+    add_noise_pass,
+    noise_passes,
+    quantum_errors,
+    readout_errors,
+    relaxation_values,
+)
 
 if TYPE_CHECKING:
     from qiskit_aer.noise import NoiseModel
@@ -54,11 +61,12 @@ def load_noise_model(path: Path | str) -> NoiseModel:
 
 def noise_model_to_json(model: NoiseModel) -> dict[str, Any]:
     """The model as lists, texts and numbers; see `save_noise_model`."""
-    errors = [(name, None, error) for name, error in model._default_quantum_errors.items()]
-    errors += [(name, q, error) for name, local in model._local_quantum_errors.items() for q, error in local.items()]
-    readout = [(q, error) for q, error in model._local_readout_errors.items()]
-    if model._default_readout_error is not None:
-        readout.insert(0, (None, model._default_readout_error))
+    gates, read = quantum_errors(model), readout_errors(model)
+    errors: list[tuple[str, Any, Any]] = [(name, None, error) for name, error in gates.default.items()]
+    errors += [(name, q, error) for name, local in gates.local.items() for q, error in local.items()]
+    readout: list[tuple[Any, Any]] = list(read.local.items())
+    if read.default is not None:
+        readout.insert(0, (None, read.default))
     return {
         "format": _FORMAT,
         "basis_gates": list(model.basis_gates),
@@ -77,7 +85,7 @@ def noise_model_to_json(model: NoiseModel) -> dict[str, Any]:
             {"qubits": None if qubits is None else list(qubits), "probabilities": np.asarray(e.probabilities).tolist()}
             for qubits, e in readout
         ],
-        "relaxation": [_relaxation_to_json(item) for item in model._custom_noise_passes],
+        "relaxation": [_relaxation_to_json(item) for item in noise_passes(model)],
     }
 
 
@@ -102,27 +110,24 @@ def noise_model_from_json(content: dict[str, Any]) -> NoiseModel:
             model.add_readout_error(ReadoutError(item["probabilities"]), item["qubits"], warnings=False)
     for item in content["relaxation"]:
         times = [[np.inf if t is None else t for t in item[key]] for key in ("t1s", "t2s")]
-        model._custom_noise_passes.append(
-            RelaxationNoisePass(
-                *times, dt=item["dt"], op_types=Delay, excited_state_populations=item["excited_state_populations"]
-            )
+        relaxation = RelaxationNoisePass(
+            *times, dt=item["dt"], op_types=Delay, excited_state_populations=item["excited_state_populations"]
         )
+        add_noise_pass(model, relaxation)
     return model
 
 
 def _relaxation_to_json(item: Any) -> dict[str, Any]:
-    from qiskit_aer.noise import RelaxationNoisePass
-
-    # Of delays the pass reads the durations in the circuit, whatever target it holds.
-    if not isinstance(item, RelaxationNoisePass) or item._ops != (Delay,):
+    values = relaxation_values(item)
+    if values is None:
         raise CircuitError(
             f"the noise model's pass {type(item).__name__} cannot be written down: only the relaxation of delays can"
         )
     return {
         # JSON has no infinity.
-        **{key: [None if np.isinf(t) else float(t) for t in getattr(item, f"_{key}")] for key in ("t1s", "t2s")},
-        "excited_state_populations": [float(p) for p in item._p1s],
-        "dt": None if item._dt is None else float(item._dt),
+        **{key: [None if np.isinf(t) else float(t) for t in values[key]] for key in ("t1s", "t2s")},
+        "excited_state_populations": [float(p) for p in values["excited_state_populations"]],
+        "dt": None if values["dt"] is None else float(values["dt"]),
     }
 
 

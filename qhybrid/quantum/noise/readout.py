@@ -14,6 +14,7 @@ from qiskit.quantum_info import SuperOp
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.engine.compiler.paulis import Pauli
+from qhybrid.quantum.noise.aer_model import quantum_errors, readout_errors
 from qhybrid.quantum.noise.channels import channel_of_superoperator
 
 _MAX_WEIGHT = 12
@@ -28,9 +29,8 @@ def readout_factors(noise_model: Any, num_qubits: int) -> dict[int, tuple[float,
         CircuitError: The noise model holds a readout error on several qubits together, or an error of `measure` that
             turns coherences into outcomes.
     """
-    default = noise_model._default_readout_error
-    local = noise_model._local_readout_errors
-    correlated = [qubits for qubits in local if len(qubits) > 1]
+    errors = readout_errors(noise_model)
+    correlated = [qubits for qubits in errors.local if len(qubits) > 1]
     if correlated:
         raise CircuitError(
             f"the noise model's readout error on qubits {list(correlated[0])} is correlated: use AerEstimator with "
@@ -38,7 +38,7 @@ def readout_factors(noise_model: Any, num_qubits: int) -> dict[int, tuple[float,
         )
     factors = {}
     for qubit in range(num_qubits):
-        error = local.get((qubit,), default)
+        error = errors.local.get((qubit,), errors.default)
         offset, slope = 0.0, 1.0
         if error is not None:
             probabilities = np.asarray(error.probabilities)
@@ -54,8 +54,7 @@ def readout_factors(noise_model: Any, num_qubits: int) -> dict[int, tuple[float,
 
 def _measure_error(noise_model: Any, qubit: int) -> tuple[float, float] | None:
     """(offset, slope) of Z under the quantum error of `measure`."""
-    default = noise_model._default_quantum_errors.get("measure")
-    error = noise_model._local_quantum_errors.get("measure", {}).get((qubit,), default)
+    error = quantum_errors(noise_model).find("measure", (qubit,))
     if error is None:
         return None
     superoperator = np.asarray(SuperOp(error).data, dtype=np.complex128)
@@ -88,15 +87,3 @@ def fold_readout(z: int, factors: dict[int, tuple[float, float]]) -> dict[Pauli,
         if value:
             terms[0, mask] = terms.get((0, mask), 0.0) + value
     return terms
-
-
-def without_readout(noise_model: Any) -> Any:
-    """A copy of a noise model that reads out perfectly."""
-    import copy
-
-    clean = copy.deepcopy(noise_model)
-    clean._default_readout_error = None
-    clean._local_readout_errors = {}
-    clean._default_quantum_errors.pop("measure", None)
-    clean._local_quantum_errors.pop("measure", None)
-    return clean

@@ -4,7 +4,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import XGate
 from qiskit.primitives import StatevectorEstimator
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import Pauli, SparsePauliOp, Statevector
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
@@ -196,6 +196,12 @@ def test_gate_with_errors_that_the_density_matrix_cannot_run_is_refused() -> Non
     model = NoiseModel()
     model.add_all_qubit_quantum_error(depolarizing_error(0.1, 2), ["cry"])
     circuit = QuantumCircuit(2)
+    circuit.cry(Parameter("a"), 0, 1)
+    with pytest.raises(CircuitError, match=r"`cry`.*CompiledEstimator"):
+        AerEstimator(model).run([(circuit, "ZZ", [0.3])]).result()
+    # With a number for its angle it is a matrix, which Aer runs, with the errors of the gate.
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.5, 0)
     circuit.cry(0.3, 0, 1)
-    with pytest.raises(CircuitError, match=r"\['cry'\].*CompiledEstimator"):
-        AerEstimator(model).run([(circuit, "ZZ")]).result()
+    value = AerEstimator(model).run([(circuit, "ZI")]).result()[0].data.evs
+    assert value == pytest.approx(0.9 * Statevector(circuit).expectation_value(Pauli("ZI")).real, abs=1e-6)
