@@ -109,7 +109,7 @@ def train(
 def sample(
     run: RunArgument,
     images: Annotated[int | None, typer.Option(help="Number of images.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm-solver++ or unipc.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm-solver++, unipc, or a registered one.")] = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps.")] = None,
     eta: Annotated[float | None, typer.Option(help="Noise level of ddim, 0 to 1.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")] = None,

@@ -129,7 +129,7 @@ def _show_schedule(path: Path, overrides: list[str], target: Path) -> None:
     image = to_tensor(load_data(config.data).train[:1])[0]
     noise, name = config.diffusion.noise, Stream("image", 0, 0)
     quantum = GaussianNoise().draw(name, image.shape)
-    if noise.bank is not None or noise.simulate is not None:
+    if not noise.plain:
         purposes: tuple[Literal["forward", "latent", "reverse"], ...] = ("forward", "latent", "reverse")
         purpose = next((item for item in purposes if getattr(noise, item)), None)
         if purpose is not None:

@@ -8,7 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from qhybrid.config.choice import Choice, NoiseSourceChoice
 from qhybrid.config.section import Section
+
+# Sources that are read from a bank or simulated on a circuit; every other one is built from its own options.
+QUANTUM_SOURCES = ("quantum_bits", "quantum_intrinsic")
 
 
 def _check_knots(kind: str, knots: list[list[float]] | None) -> None:
@@ -209,11 +213,12 @@ class NoiseConfig(Section):
     A quantum source is read from a `bank` file or simulated (`simulate`).
     """
 
-    source: Literal["gaussian", "quantum_bits", "quantum_intrinsic"] = Field(
-        default="gaussian",
+    source: NoiseSourceChoice = Field(
+        default=Choice("gaussian"),
         description=(
-            "Law of the noise: pseudo-random normal numbers, measured bits turned into normal numbers, or the "
-            "fluctuation of finite-shot expectation values."
+            "Law of the noise: the name of a registered source, or a mapping of its name and its options. Ours are "
+            "`gaussian` (pseudo-random normal numbers), `quantum_bits` (measured bits turned into normal numbers) and "
+            "`quantum_intrinsic` (the fluctuation of finite-shot expectation values)."
         ),
     )
     bank: str | None = Field(
@@ -261,16 +266,22 @@ class NoiseConfig(Section):
 
     @model_validator(mode="after")
     def _source_has_an_origin(self) -> NoiseConfig:
-        if self.source == "gaussian":
-            if self.simulate is not None:
-                raise ValueError(
-                    "`simulate` is for quantum sources; `gaussian` is pseudo-random (with or without `bank`)"
-                )
-        elif (self.bank is None) == (self.simulate is None):
-            raise ValueError(f"`{self.source}` needs either `bank: FILE` or `simulate: {{device: aer}}`")
+        name = self.source.name
+        if name in QUANTUM_SOURCES:
+            if (self.bank is None) == (self.simulate is None):
+                raise ValueError(f"`{name}` needs either `bank: FILE` or `simulate: {{device: aer}}`")
+        elif self.simulate is not None:
+            raise ValueError(f"`simulate` is for {' and '.join(QUANTUM_SOURCES)}; `{name}` takes options of its own")
+        elif self.bank is not None and name != "gaussian":
+            raise ValueError(f"`bank` holds numbers of gaussian, {' or '.join(QUANTUM_SOURCES)}, none of `{name}`")
         if self.device is not None and self.bank is None:
             raise ValueError("`device` is what a `bank` must come from; a simulated one stands in `simulate.device`")
         return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether all noise is pseudo-random and Gaussian, from no bank."""
+        return self.source.name == "gaussian" and self.bank is None
 
 
 class DiffusionConfig(Section):

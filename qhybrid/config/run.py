@@ -65,10 +65,10 @@ class RunConfig(Section):
         if self.sampling is not None:
             check_sampling(self, self.sampling)
         noise = self.diffusion.noise
-        if self.noise_bank is not None and (noise.bank is None or noise.source != self.noise_bank.source):
+        if self.noise_bank is not None and (noise.bank is None or noise.source.name != self.noise_bank.source):
             raise ValueError(
                 f"`noise_bank` (source {self.noise_bank.source}) draws the file that `diffusion.noise.bank` names; "
-                f"found `bank: {noise.bank}` and `source: {noise.source}` there"
+                f"found `bank: {noise.bank}` and `source: {noise.source.name}` there"
             )
         return self
 

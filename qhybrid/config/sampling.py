@@ -7,15 +7,17 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from qhybrid.config.choice import Choice, SamplerChoice
 from qhybrid.config.section import Section, Seed, check_seeds
 
 
 class SamplingConfig(Section):
     """Reverse diffusion: how images are generated from noise."""
 
-    sampler: Literal["ddpm", "ddim", "dpm-solver++", "unipc"] = Field(
-        default="ddim",
-        description="Reverse process: `ddpm` and `ddim` with `eta` above 0 draw noise in every step, the others none.",
+    sampler: SamplerChoice = Field(
+        default=Choice("ddim"),
+        description="Reverse process: the name of a registered one, or a mapping of its name and its options. Of ours, "
+        "`ddpm` and `ddim` with `eta` above 0 draw noise in every step, `dpm-solver++` and `unipc` none.",
     )
     steps: int = Field(
         default=50, ge=1, description="Reverse steps per image, at least 1 and at most `diffusion.timesteps`."
@@ -79,6 +81,6 @@ class SamplingConfig(Section):
 
     @model_validator(mode="after")
     def _eta_is_for_ddim(self) -> SamplingConfig:
-        if self.eta and self.sampler != "ddim":
-            raise ValueError(f"`eta` is for `sampler: ddim`; `{self.sampler}` fixes its own noise level")
+        if self.eta and self.sampler.name != "ddim":
+            raise ValueError(f"`eta` is for `sampler: ddim`; `{self.sampler.name}` fixes its own noise level")
         return self

@@ -44,7 +44,7 @@ def schedule_figure(
     axes[1].plot(t, time_density(config) * config.timesteps, color=GREEN)
     dress(axes[1], f"Density of training times\n({config.times.kind}; 1 is uniform)", "t")
     axes[2].plot(t, share, color=ORANGE)
-    dress(axes[2], f"Quantum share of the noise\n({config.noise.source}, {config.noise.share.kind})", "t")
+    dress(axes[2], f"Quantum share of the noise\n({config.noise.source.name}, {config.noise.share.kind})", "t")
     for axis in axes[1:]:
         axis.set_ylim(bottom=0)
     for column, step in enumerate(np.linspace(0, config.timesteps - 1, _SNAPSHOTS).round().astype(int)):

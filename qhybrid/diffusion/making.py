@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.config import SimulatedNoiseConfig
+from qhybrid.config.diffusion import QUANTUM_SOURCES
 from qhybrid.diffusion.bank import Bank, BankRecord, locked_record, write_bank, write_record
 from qhybrid.diffusion.bits import min_entropy
 from qhybrid.diffusion.certify import Certificate, certify_bank
@@ -37,10 +38,12 @@ def make_bank(
         name: By default `<file>-<seed>`.
 
     Raises:
-        NoiseError: Wrong file name, or too few numbers for a certificate.
+        NoiseError: Wrong file name, a source that no bank is made of, or too few numbers for a certificate.
     """
     if path.suffix != ".npz":
         raise NoiseError(f"a bank is an npz file, found `{path}`: call it `{path.with_suffix('.npz')}`")
+    if source not in (*QUANTUM_SOURCES, "gaussian"):
+        raise NoiseError(f"a bank is made of gaussian, {' or '.join(QUANTUM_SOURCES)}, found `{source}`")
     provenance: dict[str, Any] = {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "seed": seed}
     record = BankRecord(name or f"{path.stem}-{seed}", source, (numbers,), {}, provenance, "")
     with progress("noise", numbers) as advance:
@@ -51,7 +54,7 @@ def make_bank(
             write_bank(path, record, _pseudo_random(numbers, config.resolution, seed, advance))
         elif source == "quantum_bits":
             _make_bits(path, record, config, seed, advance)
-        else:
+        elif source == "quantum_intrinsic":
             _make_fluctuations(path, record, config, seed, advance)
     return certify(path)
 

@@ -11,30 +11,25 @@ under the same name, so with lambda = 0 the numbers are, bit for bit, those of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from qhybrid.config import DiffusionConfig
+from qhybrid.diffusion.gaussian import GaussianNoise, NoiseSource
 from qhybrid.diffusion.schedules import quantum_share
+from qhybrid.diffusion.sources import open_source
 from qhybrid.seeds import Stream
 
-
-class NoiseSource(Protocol):
-    """Draws standardized noise."""
-
-    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
-        """Numbers of the stream `name`, float32, on the CPU; the same name and shape always give the same numbers."""
-        ...
-
-
-class GaussianNoise:
-    """Independent standard normal pixels."""
-
-    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
-        """Independent standard normal numbers of the stream `name`, float32, of `shape`."""
-        return torch.randn(tuple(shape), generator=name.torch_generator())
+__all__ = [
+    "GaussianNoise",
+    "NoiseSource",
+    "SamplingNoise",
+    "TimedNoise",
+    "forward_noise",
+    "image_noise",
+    "noise_source",
+]
 
 
 class TimedNoise:
@@ -94,10 +89,8 @@ def noise_source(config: DiffusionConfig, timesteps: Sequence[int] = ()) -> Nois
         timesteps: Time step of each reverse step, in the order of sampling; needed by stochastic samplers.
     """
     noise = config.noise
-    if not (noise.latent or noise.reverse) or (noise.source == "gaussian" and noise.bank is None):
+    if not (noise.latent or noise.reverse) or noise.plain:
         return GaussianNoise()
-    from qhybrid.diffusion.sources import open_source
-
     latent = open_source(noise, "latent") if noise.latent else None
     reverse = open_source(noise, "reverse", max(1, len(timesteps))) if noise.reverse else None
     return SamplingNoise(latent, reverse, _share(config), timesteps)
@@ -106,10 +99,8 @@ def noise_source(config: DiffusionConfig, timesteps: Sequence[int] = ()) -> Nois
 def forward_noise(config: DiffusionConfig, steps: int) -> NoiseSource | TimedNoise:
     """The source of the forward process in a training of `steps` steps."""
     noise = config.noise
-    if not noise.forward or (noise.source == "gaussian" and noise.bank is None):
+    if not noise.forward or noise.plain:
         return GaussianNoise()
-    from qhybrid.diffusion.sources import open_source
-
     return TimedNoise(open_source(noise, "forward", steps), _share(config))
 
 

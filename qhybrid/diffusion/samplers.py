@@ -3,24 +3,47 @@
 A sampler of N steps is the scheduler of a *respaced* process: the N retained time steps with the betas that give
 them the same noise levels (Nichol and Dhariwal 2021, arXiv 2102.09672, section 4). So each step ends exactly at the
 noise level where the next begins, for any N; diffusers' own spacing of DDIM does so only if N divides T.
+
+A registered sampler is a function `(options, process: Respaced) -> Scheduled`; see `qhybrid.registry`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from qhybrid.config import DiffusionConfig
+from qhybrid.config import Choice, DiffusionConfig
+from qhybrid.config.choice import Registered
 from qhybrid.diffusion.process import Denoiser
 from qhybrid.diffusion.schedules import alphas_cumprod
 from qhybrid.errors import ConfigError
+from qhybrid.registry import SAMPLERS, NoOptions, register_sampler
 
 _PREDICTION_TYPE = {"epsilon": "epsilon", "v": "v_prediction"}
+# With a maximum of 1, diffusers' dynamic thresholding is clipping of the predicted image to [-1, 1].
+_CLIPPING = {"thresholding": True, "sample_max_value": 1.0}
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """What a registered sampler builds: a scheduler, and how its steps are to be called.
+
+    Attributes:
+        scheduler: An object with the interface of diffusers' schedulers: `set_timesteps(N)`, `timesteps`, and
+            `step(prediction, timestep, x).prev_sample`; with an `eta` its `step` also takes `eta` and `variance_noise`.
+        eta: Noise level that the steps are called with, 0 draws none; `None` for schedulers that know no such thing.
+        resumable: Whether a reverse step depends on nothing but the present image.
+    """
+
+    scheduler: Any
+    eta: float | None = None
+    resumable: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,54 +68,94 @@ class Sampler:
         return bool(self.eta)
 
 
-def build_sampler(config: DiffusionConfig, sampler: str, steps: int, eta: float = 0.0) -> Sampler:
+@dataclass(frozen=True)
+class Respaced:
+    """The process of the N retained time steps, as a registered sampler gets it.
+
+    Attributes:
+        betas: `(N,)` float64, the variance that each step adds, from the clean image to noise.
+        prediction: What the network predicts, the noise `epsilon` or the velocity `v`.
+        eta: `sampling.eta`; 0 for every sampler but `ddim`.
+    """
+
+    betas: NDArray[np.float64]
+    prediction: str
+    eta: float = 0.0
+
+    @property
+    def scheduler_arguments(self) -> dict[str, Any]:
+        """What the constructor of every scheduler of diffusers takes."""
+        return {
+            "num_train_timesteps": len(self.betas),
+            "trained_betas": self.betas,
+            "prediction_type": _PREDICTION_TYPE[self.prediction],
+            "timestep_spacing": "trailing",
+        }
+
+
+def build_sampler(config: DiffusionConfig, sampler: str | Choice, steps: int, eta: float = 0.0) -> Sampler:
     """A sampler of `steps` reverse steps.
 
     Args:
         config: The trained process.
-        sampler: `ddpm` (ancestral, Ho et al. 2020, posterior variance), `ddim` (Song et al. 2021), `dpm-solver++`
-            (2M, Lu et al. 2022) or `unipc` (Zhao et al. 2023).
+        sampler: A registered name, or the name with options. Ours are `ddpm` (ancestral, Ho et al. 2020, posterior
+            variance), `ddim` (Song et al. 2021), `dpm-solver++` (2M, Lu et al. 2022) and `unipc` (Zhao et al. 2023).
         steps: N, from 1 to T.
         eta: Noise level of `ddim`.
 
     Raises:
-        ConfigError: More steps than the process has.
+        ConfigError: Unknown sampler or options, more steps than the process has, or a registered sampler that builds
+            no `Scheduled`.
     """
     if steps > config.timesteps:
         raise ConfigError(f"{steps} sampling steps asked of a process of {config.timesteps}: take at most that many")
+    try:
+        choice = Registered(SAMPLERS).choose(sampler)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    entry = SAMPLERS.find(choice.name)
     # Evenly spaced, and always from the last time step, where the latents are pure noise.
     retained = np.round(np.linspace(config.timesteps / steps, config.timesteps, steps)).astype(np.int64) - 1
     levels = alphas_cumprod(config)[retained]
     betas = 1 - levels / np.concatenate([[1.0], levels[:-1]])
-    common = {
-        "num_train_timesteps": steps,
-        "trained_betas": betas,
-        "prediction_type": _PREDICTION_TYPE[config.prediction],
-        "timestep_spacing": "trailing",
-    }
-    scheduler, used_eta = _scheduler(sampler, eta, common)
+    scheduled = entry.builder(choice.options, Respaced(betas, config.prediction, eta))
+    if not isinstance(scheduled, Scheduled):
+        raise ConfigError(
+            f"sampler `{entry.name}` of package `{entry.package}` builds a {type(scheduled).__name__}, not a Scheduled"
+        )
+    scheduler = scheduled.scheduler
     # diffusers rebuilds the levels from float32 betas, whose resolution is too coarse where hardly any signal is left
     # (1 - beta near the end of a cosine schedule; the square root of DDIM's equation 12 with eta = 1 turns NaN).
     scheduler.alphas_cumprod = torch.from_numpy(levels)
     scheduler.set_timesteps(steps)
-    return Sampler(scheduler, torch.from_numpy(retained[::-1].copy()), used_eta, resumable=used_eta is not None)
+    return Sampler(scheduler, torch.from_numpy(retained[::-1].copy()), scheduled.eta, scheduled.resumable)
 
 
-def _scheduler(sampler: str, eta: float, common: dict[str, Any]) -> tuple[Any, float | None]:
+@register_sampler("ddpm")
+def _ddpm(_options: NoOptions, process: Respaced) -> Scheduled:
+    """DDIM with eta = 1 is DDPM (equation 16 of Song et al.); unlike DDPMScheduler it takes the noise from outside."""
+    return _ddim(_options, replace(process, eta=1.0))
+
+
+@register_sampler("ddim")
+def _ddim(_options: NoOptions, process: Respaced) -> Scheduled:
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+    return Scheduled(DDIMScheduler(**process.scheduler_arguments, clip_sample=True), process.eta, resumable=True)
+
+
+@register_sampler("dpm-solver++")
+def _dpm_solver(_options: NoOptions, process: Respaced) -> Scheduled:
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+
+    return Scheduled(DPMSolverMultistepScheduler(**process.scheduler_arguments, **_CLIPPING))
+
+
+@register_sampler("unipc")
+def _unipc(_options: NoOptions, process: Respaced) -> Scheduled:
     from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
-    if sampler in ("ddim", "ddpm"):
-        # DDIM with eta = 1 is DDPM (equation 16 of Song et al.); unlike DDPMScheduler it takes the noise from outside.
-        return DDIMScheduler(**common, clip_sample=True), 1.0 if sampler == "ddpm" else eta
-    # With a maximum of 1, diffusers' dynamic thresholding is clipping of the predicted image to [-1, 1].
-    clipped = {**common, "thresholding": True, "sample_max_value": 1.0}
-    if sampler == "dpm-solver++":
-        return DPMSolverMultistepScheduler(**clipped), None
-    if sampler == "unipc":
-        return UniPCMultistepScheduler(**clipped), None
-    raise ConfigError(f"sampler `{sampler}` is unknown: choose ddpm, ddim, dpm-solver++ or unipc")
+    return Scheduled(UniPCMultistepScheduler(**process.scheduler_arguments, **_CLIPPING))
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ only if their ranks differ by a multiple of S; any S successive ranks (a run, ru
 successive seeds) share nothing, whoever draws them in whichever order, and with `reuse: n` any n * S successive ranks
 use no number more than n times. A run that needs more is refused before it starts, and so is one that would exceed
 `reuse` together with what others have drawn, which the bank's record counts.
+
+A registered noise source is a function `(options, noise: NoiseConfig) -> NoiseSource`; see `qhybrid.registry`.
 """
 
 from __future__ import annotations
@@ -30,11 +32,16 @@ from qhybrid.config import NoiseConfig, RunConfig, SamplingConfig, SimulatedNois
 from qhybrid.diffusion.bank import Bank, locked_record, write_record
 from qhybrid.diffusion.certify import certify_simulated
 from qhybrid.diffusion.errors import NoiseError
-from qhybrid.diffusion.noise import NoiseSource
+from qhybrid.diffusion.gaussian import GaussianNoise, NoiseSource
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations, check_patch, lay_patches, patch_of
+from qhybrid.registry import NOISE_SOURCES, Entry, NoOptions, register_noise
 from qhybrid.seeds import Stream
 
 Purpose = Literal["forward", "latent", "reverse"]
+_SIMULATED: dict[str, type[SimulatedBits] | type[SimulatedFluctuations]] = {
+    "quantum_bits": SimulatedBits,
+    "quantum_intrinsic": SimulatedFluctuations,
+}
 _PARTS: dict[Purpose, int] = {"forward": 8, "latent": 1, "reverse": 7}
 
 
@@ -110,33 +117,86 @@ class BankSource:
 
 
 def open_source(noise: NoiseConfig, purpose: Purpose, stride: int = 1) -> NoiseSource:
-    """The quantum (or stored) source of a configuration.
+    """The source of a configuration: its bank, or the registered source that it names.
 
     Args:
-        noise: With `bank` or `simulate`.
+        noise: The configuration.
         purpose: Where its numbers enter.
         stride: Training steps, or reverse steps.
 
     Raises:
         NoiseError: The bank is damaged, foreign, or its certificate fails and the configuration does not accept it.
         CircuitError: There is no such device.
+        ConfigError: Nobody registers the source.
     """
     if noise.bank is not None:
         return BankSource(open_bank(noise), noise, purpose, stride)
-    assert noise.simulate is not None  # the configuration has one of the two
-    source = simulated_source(noise.source, noise.simulate)
-    name = f"{noise.source}:{noise.simulate.device}"
+    entry = NOISE_SOURCES.find(noise.source.name)
+    source: NoiseSource = entry.builder(noise.source.options, noise)
+    return source if entry.package == "qhybrid" else CheckedSource(source, entry)
+
+
+class CheckedSource:
+    """A source of another package, whose numbers are looked at before they are used.
+
+    Args:
+        source: What the package's builder has built.
+        entry: Its entry in the registry, for messages.
+    """
+
+    def __init__(self, source: NoiseSource, entry: Entry) -> None:
+        self._source = source
+        self._what = f"noise source `{entry.name}` of package `{entry.package}`"
+        if not callable(getattr(source, "draw", None)):
+            raise NoiseError(
+                f"{self._what} builds a {type(source).__name__}, which has no method `draw(stream, shape)`"
+            )
+
+    def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
+        """The source's numbers of the stream `name`.
+
+        Raises:
+            NoiseError: They are no finite float32 tensor of the shape that was asked for.
+        """
+        drawn = self._source.draw(name, shape)
+        if not isinstance(drawn, Tensor) or drawn.dtype != torch.float32 or tuple(drawn.shape) != tuple(shape):
+            found = f"{drawn.dtype} {tuple(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
+            raise NoiseError(f"{self._what} draws {found} where a torch.float32 tensor {tuple(shape)} was asked for")
+        if not bool(torch.isfinite(drawn).all()):
+            raise NoiseError(f"{self._what} draws numbers that are not finite")
+        return drawn
+
+
+@register_noise("gaussian")
+def _gaussian(_options: NoOptions, _noise: NoiseConfig) -> NoiseSource:
+    return GaussianNoise()
+
+
+@register_noise("quantum_bits")
+def _quantum_bits(_options: NoOptions, noise: NoiseConfig) -> NoiseSource:
+    return _certified("quantum_bits", noise)
+
+
+@register_noise("quantum_intrinsic")
+def _quantum_intrinsic(_options: NoOptions, noise: NoiseConfig) -> NoiseSource:
+    return _certified("quantum_intrinsic", noise)
+
+
+def _certified(source: str, noise: NoiseConfig) -> NoiseSource:
+    """A simulated source that keeps its claim, or is accepted by name."""
+    assert noise.simulate is not None  # the configuration has it, or a bank
+    name = f"{source}:{noise.simulate.device}"
     if name not in noise.accept:
-        failed = _failures(noise.source, noise.simulate)
+        failed = _failures(source, noise.simulate)
         if failed:
             raise NoiseError(_refusal(name, failed))
-    return source
+    return simulated_source(source, noise.simulate)
 
 
 @functools.lru_cache(maxsize=4)
 def simulated_source(source: str, config: SimulatedNoiseConfig) -> SimulatedBits | SimulatedFluctuations:
     """A simulated source; building one means transpiling its circuit, so the last few are kept."""
-    return SimulatedBits(config) if source == "quantum_bits" else SimulatedFluctuations(config)
+    return _SIMULATED[source](config)
 
 
 @functools.lru_cache(maxsize=4)
@@ -152,10 +212,10 @@ def open_bank(noise: NoiseConfig) -> Bank:
     """
     bank = Bank(noise.bank or "")
     record = bank.record
-    if record.source != noise.source:
+    if record.source != noise.source.name:
         raise NoiseError(
-            f"bank `{bank.path}` is a source of `{record.source}`, the configuration asks for `{noise.source}`: set "
-            f"`diffusion.noise.source: {record.source}` or take another bank"
+            f"bank `{bank.path}` is a source of `{record.source}`, the configuration asks for `{noise.source.name}`: "
+            f"set `diffusion.noise.source: {record.source}` or take another bank"
         )
     made_by = record.provenance.get("backend")
     if noise.device is not None and made_by != noise.device:
@@ -182,7 +242,7 @@ def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -
     Raises:
         NoiseError: The bank is too small, or used up by others; or images are not made of whole patches.
     """
-    if noise.simulate is not None and noise.source == "quantum_intrinsic":
+    if noise.simulate is not None and noise.source.name == "quantum_intrinsic":
         for demand in demands:
             check_patch(patch_of(noise.simulate.qubits), demand.shape, f"{noise.simulate.qubits} qubits")
     if noise.bank is None:

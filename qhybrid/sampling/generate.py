@@ -178,7 +178,7 @@ def _save_grid(images: NDArray[np.uint8], labels: Labels | None, run: RunDirecto
 def _reserve(checkpoint: Checkpoint, config: SamplingConfig) -> None:
     """Enter the draws into the record of the noise bank, if there is one; the same images again are the same draws."""
     diffusion = checkpoint.config.diffusion
-    stochastic = config.sampler == "ddpm" or config.eta > 0
+    stochastic = build_sampler(diffusion, config.sampler, config.steps, config.eta).stochastic
     demands = sampling_demands(diffusion.noise, config, checkpoint.image_shape, stochastic)
     text = f"{checkpoint.config.model_dump()} {checkpoint.step} {config.model_dump()}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]

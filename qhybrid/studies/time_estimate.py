@@ -86,7 +86,9 @@ def _describe_diffusion(config: RunConfig) -> list[str]:
             f"numbers, used {record.uses:.2f} times so far"
         )
     elif noise.simulate is not None:
-        lines.append(f"noise: {noise.source}, simulated on {noise.simulate.device}")
+        lines.append(f"noise: {noise.source.name}, simulated on {noise.simulate.device}")
+    elif not noise.plain:
+        lines.append(f"noise: {noise.source.name}")
     return lines
 
 

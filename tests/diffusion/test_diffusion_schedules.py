@@ -96,7 +96,7 @@ def test_the_quantum_share_runs_from_start_to_end():
         ({"noise": {"share": {"kind": "knots", "knots": [[0, 0], [1, 1.2]]}}}, ["[0, 1]", "1.2"]),
         ({"noise": {"share": {"kind": "linear", "start": 0.0}}}, ["`end`"]),
         ({"noise": "quantum_bits"}, ["diffusion.noise", "bank"]),
-        ({"noise": "white"}, ["diffusion.noise.source", "'white'"]),
+        ({"noise": "white"}, ["diffusion.noise.source", "`white`"]),
         ({"noise": {"source": "quantum_bits", "simulate": {}, "device": "fake_manila"}}, ["simulate.device"]),
     ],
 )
