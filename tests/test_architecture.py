@@ -161,6 +161,16 @@ def test_the_table_has_no_cycle():
     tuple(graphlib.TopologicalSorter(ROOMS).static_order())
 
 
+def test_no_files_import_each_other_in_a_circle(root):
+    graph = {}
+    for module, target in arrows(root):
+        graph.setdefault(module, set()).add(target)
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
 def test_an_arrow_against_the_table_is_seen(root, tmp_path):
     """The walk itself works: a planted file that imports upwards is found."""
     shutil.copytree(root / "qhybrid", tmp_path / "qhybrid", ignore=shutil.ignore_patterns("__pycache__"))
