@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from qhybrid.config.choice import checked_options
 from qhybrid.config.section import Section, Seed
+from qhybrid.registry import DATA_SETS, NoOptions
 
 
 class DataConfig(Section):
-    """Which images: a registered data set or an npz file with MedMNIST's keys, and which part of it."""
+    """Which images: a registered data set or an npz file with MedMNIST's keys, and which part of it.
+
+    `data: digits` is short for `data: {name: digits}`. The options of a data set of another package stand beside the
+    keys that all data sets have: `data: {name: my_set, my_option: 3, n_train: 100}`.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": True})
 
     name: str = Field(
         default="digits",
         description=(
             "Name of a registered data set: `digits` (bundled, no download), `mnist`, `fashion_mnist`, a MedMNIST set "
-            "such as `pathmnist`, or `npz` for a file of your own."
+            "such as `pathmnist`, `npz` for a file of your own, or a set of another installed package."
         ),
     )
     path: str | None = Field(
@@ -62,6 +80,43 @@ class DataConfig(Section):
             "Whether a file that is not in the data folder may be downloaded; its checksum is verified either way."
         ),
     )
+
+    # No field: options are written beside the other keys, and which there are depends on the data set.
+    _options: BaseModel = PrivateAttr(default=NoOptions())
+
+    @property
+    def options(self) -> BaseModel:
+        """The validated options of the data set itself."""
+        return self._options
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _own_options(cls, values: Any, handler: ModelWrapValidatorHandler[DataConfig]) -> DataConfig:
+        """Take the data set's own options out of the mapping and validate them by its section."""
+        if isinstance(values, str):
+            values = {"name": values}
+        if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
+            return handler(values)
+        entry = DATA_SETS.find(values["name"])
+        own = set(entry.section.model_fields)
+        shared = own & set(cls.model_fields)
+        if shared:
+            raise ValueError(
+                f"data set `{entry.name}` of package `{entry.package}` has an option `{min(shared)}`, which is a key "
+                "of every data set: it must rename it"
+            )
+        if not own:
+            return handler(values)
+        common = {key: value for key, value in values.items() if key in cls.model_fields}
+        section = handler(common)
+        rest = {key: value for key, value in values.items() if key not in common}
+        section._options = checked_options(DATA_SETS.kind, entry, rest)
+        return section
+
+    @model_serializer(mode="wrap")
+    def _with_own_options(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return values | self._options.model_dump(mode="json")
 
     @model_validator(mode="after")
     def _classes_are_different(self) -> DataConfig:

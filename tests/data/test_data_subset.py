@@ -7,13 +7,16 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
-from qhybrid.config import DataConfig
+from qhybrid.config import DataConfig, Section, build_config, dump_config
 from qhybrid.data import ImageData, dataset_names, load_data
 from qhybrid.data.subset import balanced_subset, select
-from qhybrid.errors import DataError
+from qhybrid.errors import ConfigError, DataError
+from qhybrid.registry import DATA_SETS, Entry
 
 DIGITS_CHECKSUM = "90406ccabb42d22344583ddc210be933f84abbb46a22a0bbae9010b7d1b16488"
 
@@ -52,7 +55,7 @@ def test_digits_split_is_stratified(digits: ImageData) -> None:
 
 
 def test_filter_keeps_classes_in_every_split_under_their_own_numbers() -> None:
-    data = load_data(DataConfig(classes=[7, 3, 3]))
+    data = load_data(DataConfig(classes=[7, 3]))
     for labels in (data.train_labels, data.val_labels, data.test_labels):
         assert set(labels) == {3, 7}
     assert len(data.train) == len(data.train_labels)
@@ -149,15 +152,85 @@ def test_names() -> None:
 
 
 def test_unknown_name_lists_the_known_and_suggests_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"`data\.name: PathMINST` is unknown, did you mean `pathmnist`.*digits.*npz"):
-        load_data(DataConfig(name="PathMINST"))
-    with pytest.raises(DataError, match=r"`data\.name: xyz` is unknown; known are digits"):
-        load_data(DataConfig(name="xyz"))
+    for name, line in [
+        (
+            "PathMINST",
+            r"`data`: data set `PathMINST` is unknown, did you mean `pathmnist`\? registered are .*npz",
+        ),
+        ("xyz", r"`data`: data set `xyz` is unknown; registered are digits, .* \(package `qhybrid`\)"),
+        ("organmnist3d", r"`data`: data set `organmnist3d` holds volumes"),
+    ]:
+        with pytest.raises(ConfigError, match=line):
+            build_config({"data": {"name": name}})
 
 
-def test_volumes_are_refused_by_name() -> None:
-    with pytest.raises(DataError, match=r"organmnist3d.*volumes"):
-        load_data(DataConfig(name="organmnist3d"))
+class Options(Section):
+    side: int = 8
+    levels: list[int] = Field(default=[0, 1])
+
+
+@pytest.fixture
+def strange(monkeypatch):
+    """Register a data set of another package for one test."""
+
+    def register(builder, section=Options):
+        DATA_SETS.packages()
+        monkeypatch.setitem(DATA_SETS._entries, "strange", [Entry("strange", builder, section, "a-package")])
+
+    return register
+
+
+def test_a_strangers_options_stand_beside_the_common_keys(strange) -> None:
+    seen = []
+
+    def load(options, config):
+        seen.append((options, config))
+        return load_data(DataConfig())
+
+    strange(load)
+    values = {"data": {"name": "strange", "side": 16, "n_train": 10, "classes": [3, 5]}}
+    config = build_config(values)
+    assert len(load_data(config.data).train) == 10
+    assert seen[0] == (Options(side=16), config.data)
+    dumped = yaml.safe_load(dump_config(config))
+    assert dumped["data"]["side"] == 16
+    assert "options" not in dumped["data"]
+    assert build_config(dumped) == config
+    assert build_config({"data": "strange"}).data.options == Options()
+    assert build_config({"data": "digits"}).data == DataConfig()
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"name": "strange", "sides": 3}, "`data`: data set `strange` of package `a-package`: unknown option `sides`"),
+        ({"name": "strange", "side": "3"}, "`data`: data set `strange` of package `a-package`: option `side` is '3'"),
+        ({"name": "strange", "options": {"side": 3}}, "unknown option `options` (allowed: side, levels)"),
+        ({"name": "digits", "side": 3}, "unknown key `data.side` (allowed here: name, path, root, size, classes,"),
+        ({"options": {}}, "unknown key `data.options` (allowed here: name, path, root, size, classes,"),
+    ],
+)
+def test_a_wrong_option_is_told_in_one_line(strange, values, line) -> None:
+    strange(lambda options, config: None)
+    with pytest.raises(ConfigError) as error:
+        build_config({"data": values})
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_stranger_loads_is_looked_at(strange) -> None:
+    strange(lambda options, config: [1, 2, 3])
+    with pytest.raises(DataError, match=r"`strange` of package `a-package` loads a list, not an ImageData"):
+        load_data(DataConfig(name="strange"))
+
+
+def test_a_strangers_option_may_not_be_a_common_key(strange) -> None:
+    class Sized(Section):
+        size: int = 8
+
+    strange(lambda options, config: None, Sized)
+    with pytest.raises(ConfigError, match=r"`strange` of package `a-package` has an option `size`, which is a key of"):
+        build_config({"data": "strange"})
 
 
 def test_digits_have_one_size() -> None:
