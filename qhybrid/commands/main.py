@@ -67,6 +67,7 @@ def run(
     """Every stage that the configuration names: noise bank, train, sample, evaluate, hardware, report."""
     settings = _configuration(config, overrides, data_root)
     _check_hardware(settings)
+    _check_reliance(settings)
     if dry_run:
         _print_dry_run(settings)
         return
@@ -125,9 +126,18 @@ def sample(
 
 
 @app.command()
-def evaluate(run: RunArgument) -> None:
-    """Judge a run's generated images: KID, FID, precision, recall, memorization, each beside its floor."""
-    _evaluate(_open(run))
+def evaluate(
+    run: RunArgument,
+    reliance: Annotated[
+        bool | None,
+        typer.Option(
+            "--reliance/--no-reliance",
+            help="Measure how much the images rely on the core in the bottleneck [default: as configured].",
+        ),
+    ] = None,
+) -> None:
+    """Judge a run's generated images: KID, FID, precision, recall, memorization, each beside its floor; reliance."""
+    _evaluate(_open(run), reliance)
 
 
 @app.command()
@@ -275,11 +285,11 @@ def _class_numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _evaluate(run: RunDirectory) -> None:
+def _evaluate(run: RunDirectory, reliance: bool | None = None) -> None:
     from qhybrid.evaluation.evaluate import evaluate as evaluate_run
     from qhybrid.evaluation.evaluate import summary_lines
 
-    for line in summary_lines(evaluate_run(run)):
+    for line in summary_lines(evaluate_run(run, reliance=reliance)):
         _say(line)
 
 
@@ -314,6 +324,18 @@ def _check_hardware(config: RunConfig) -> None:
             f"{config.hardware.backend}`: name the same device twice, or leave out `hardware` and run "
             "`qhybrid hardware infer` afterwards, which goes to any"
         )
+
+
+def _check_reliance(config: RunConfig) -> None:
+    """Find out as early whether the device that the evaluation names exists.
+
+    Raises:
+        CircuitError: There is no such device.
+    """
+    if config.evaluation is not None and config.evaluation.reliance is not None and config.evaluation.reliance.device:
+        from qhybrid.quantum.devices.snapshots import snapshot
+
+        snapshot(config.evaluation.reliance.device)
 
 
 def _run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool) -> None:

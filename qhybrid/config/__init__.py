@@ -14,7 +14,7 @@ from qhybrid.config.diffusion import (
     SimulatedNoiseConfig,
     TimeDensityConfig,
 )
-from qhybrid.config.evaluation import EvaluationConfig
+from qhybrid.config.evaluation import EvaluationConfig, RelianceConfig
 from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
 from qhybrid.config.model import BottleneckConfig, ModelConfig
 from qhybrid.config.quantum import CircuitFileConfig, DeviceNoiseConfig, QuantumConfig
@@ -37,6 +37,7 @@ __all__ = [
     "NoiseBankConfig",
     "NoiseConfig",
     "QuantumConfig",
+    "RelianceConfig",
     "RunConfig",
     "SamplingConfig",
     "ScheduleConfig",

@@ -18,6 +18,7 @@ from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData
 from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, wilson_interval
 from qhybrid.evaluation.scores import kid_score
+from qhybrid.seeds import generator
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -152,7 +153,7 @@ def _not_for_multi_label(generated: Judged, config: EvaluationConfig) -> dict[st
 
 
 def _label_auc(generated: Judged, real: Judged, config: EvaluationConfig) -> dict[str, Any]:
-    rng = np.random.default_rng([config.seed, 6])
+    rng = generator(config.seed, "evaluation: labels")
 
     def entry(judged: Judged, count: str) -> dict[str, Any]:
         value = mean_auc(judged.probabilities, judged.labels)
@@ -180,7 +181,7 @@ def _label_auc(generated: Judged, real: Judged, config: EvaluationConfig) -> dic
 
 def _class_kid(generated: Judged, real: Judged, names: tuple[str, ...], config: EvaluationConfig) -> dict[str, Any]:
     """KID of each class against real images of that class, and its mean over the classes that have enough."""
-    rng = np.random.default_rng([config.seed, 7])
+    rng = generator(config.seed, "evaluation: KID within classes")
     present = generated.labels.sum(axis=0).nonzero()[0] if generated.multi_label else np.unique(generated.labels)
     by_class: dict[str, Any] = {}
     for label in present.tolist():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qhybrid.checkpoints.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint
 from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData, load_data
 from qhybrid.errors import EvaluationError
@@ -21,6 +22,7 @@ from qhybrid.evaluation.conditional import Judged, class_metrics
 from qhybrid.evaluation.explanations import TITLES
 from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.memorisation import held_out, nearest_images
+from qhybrid.evaluation.reliance import measure_reliance
 from qhybrid.evaluation.samples import asked_mix, load_samples
 from qhybrid.evaluation.scores import class_scores, distance_scores, memorisation_scores
 from qhybrid.evaluation.synthetic import synthetic_training
@@ -35,25 +37,39 @@ Images = NDArray[np.uint8]
 _SHOWN = 10
 
 
-def evaluate(run: RunDirectory | str | Path, *, config: EvaluationConfig | None = None) -> dict[str, Any]:
+def evaluate(
+    run: RunDirectory | str | Path,
+    *,
+    config: EvaluationConfig | None = None,
+    checkpoint: Checkpoint | None = None,
+    reliance: bool | None = None,
+) -> dict[str, Any]:
     """Measure `samples/images.npz` against real images; write `evaluation.json` and the pictures in `evaluation/`.
 
     Args:
         run: The run directory; images must have been sampled.
         config: Settings; by default the `evaluation` section of the run's own configuration.
+        checkpoint: The model that the images come from; by default the run's last one.
+        reliance: Whether to measure how much the model relies on its core; by default if the settings say so and
+            there is a checkpoint.
 
     Returns:
         What `evaluation.json` holds: `primary_metric`, `features`, `n_generated`, and under `metrics` for each metric
         `value`, `interval`, `confidence`, `interval_method`, numbers of images, `seed` and `floor`. A metric that needs
-        more images than there are has `value` null and a `reason`.
+        more images than there are has `value` null and a `reason`. Under `reliance` see `measure_reliance`; null if it
+        was not measured.
 
     Raises:
-        RunDirectoryError: No samples in the run.
+        RunDirectoryError: No samples in the run; or reliance was asked for and there is no checkpoint.
         EvaluationError: Fewer than 10 images, or images or labels that are not the data set's.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     settings = run.config()
     config = config or settings.evaluation or EvaluationConfig()
+    if reliance is None:
+        reliance = config.reliance is not None and (checkpoint is not None or latest_checkpoint(run) is not None)
+    if reliance and checkpoint is None:
+        checkpoint = load_checkpoint(run.path)
     start = time.monotonic()
     data = load_data(settings.data)
     samples = load_samples(run, data)
@@ -81,6 +97,9 @@ def evaluate(run: RunDirectory | str | Path, *, config: EvaluationConfig | None 
         metrics["synthetic_training"] = synthetic_training(
             generated, samples.labels, data, config, device=settings.training.device
         )
+    relied = None
+    if reliance and checkpoint is not None:
+        relied = measure_reliance(checkpoint, samples, data, y, extractor, config)
     image_grid(generated[:100], run.path / "evaluation" / "generated.png", columns=_SHOWN)
     image_grid(reference[_spread(len(reference), 100)], run.path / "evaluation" / "real.png", columns=_SHOWN)
     result = {
@@ -93,6 +112,7 @@ def evaluate(run: RunDirectory | str | Path, *, config: EvaluationConfig | None 
         "seed": config.seed,
         "features": dict(extractor.record),
         "metrics": metrics,
+        "reliance": relied,
         "seconds": round(time.monotonic() - start, 2),
     }
     write_json(run.evaluation_file, result)
@@ -116,6 +136,9 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
         if entry["floor"] is not None:
             line += f", real images: {entry['floor']['value']:.4g}"
         lines.append(line)
+    relied = result.get("reliance")
+    if relied is not None:
+        lines.append(f"Reliance: {relied.get('statement') or 'not measured (' + relied['reason'] + ')'}")
     return lines
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qhybrid.data import ImageData
 from qhybrid.errors import EvaluationError, RunDirectoryError
 from qhybrid.rundir import RunDirectory
+from qhybrid.seeds import generator
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -91,7 +92,7 @@ def asked_mix(labels: Labels, data: ImageData, seed: int) -> Labels:
     asked, counts = np.unique(labels, return_counts=True)
     members = [np.flatnonzero(data.test_labels == label) for label in asked]
     scale = min((len(own) / n for own, n in zip(members, counts, strict=True) if len(own)), default=0.0)
-    order = np.random.default_rng([seed, 5])
+    order = generator(seed, "evaluation: reference of the classes asked for")
     drawn = [order.permutation(own)[: round(scale * n)] for own, n in zip(members, counts, strict=True)]
     kept = np.sort(np.concatenate(drawn))
     return kept if len(kept) >= MINIMUM else everything

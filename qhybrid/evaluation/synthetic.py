@@ -17,6 +17,7 @@ from qhybrid.data import ImageData
 from qhybrid.evaluation.conditional import Labels, hits, mean_auc
 from qhybrid.evaluation.features import predict_after_training
 from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, wilson_interval
+from qhybrid.seeds import generator
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -40,7 +41,7 @@ def synthetic_training(
         config: Its seed chooses images, initial weights and order.
         device: `auto`, `cpu` or `cuda`.
     """
-    rng = np.random.default_rng([config.seed, 8])
+    rng = generator(config.seed, "evaluation: train on synthetic")
     train, train_labels = _of_classes(data.train, data.train_labels, labels)
     test, test_labels = _of_classes(data.test, data.test_labels, labels)
     count = min(len(images), len(train), MOST_IMAGES)

@@ -19,6 +19,7 @@ from qhybrid.progress import progress
 from qhybrid.quantum.devices.snapshots import snapshot
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.generate import asked_labels, generate
+from qhybrid.seeds import evaluation_generator
 
 
 def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | None = None) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
     reference = pictures["exact"].astype(np.float64)
     for name, drawn in pictures.items():
         features, _ = extractor(drawn)
-        kid = kid_score(features, real, config, np.random.default_rng([config.seed, 1]))
+        kid = kid_score(features, real, config, evaluation_generator(config.seed, "distances"))
         result["floor"] = None if kid["floor"] is None else kid["floor"]["value"]
         result["ways"][name] = {
             "kid": kid["value"],

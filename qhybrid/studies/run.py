@@ -109,9 +109,10 @@ def _judge(checkpoint: Checkpoint, cell: Cell, folder: Path) -> None:
     run = RunDirectory.create(folder, cell.config, resume=True)
     assert cell.config.sampling is not None  # every cell has a seed for its images
     start = time.perf_counter()
-    sample_checkpoint(with_config(checkpoint, cell.config), cell.config.sampling, run)
+    model = with_config(checkpoint, cell.config)
+    sample_checkpoint(model, cell.config.sampling, run)
     sampled = time.perf_counter()
-    evaluate(run)
+    evaluate(run, checkpoint=model)
     seconds = {"sampling": round(sampled - start, 3), "evaluation": round(time.perf_counter() - sampled, 3)}
     write_json(cell_file(folder), {"levels": cell.levels, "seconds": seconds})
 

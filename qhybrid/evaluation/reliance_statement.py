@@ -1,0 +1,58 @@
+"""What the numbers of reliance say, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NAMES = {
+    "zeroed": "set to zero",
+    "mean": "at their mean",
+    "shuffled": "shuffled between images",
+    "shrunk": "shrunk as on a device",
+}
+"""What is done to the core's outputs, for people."""
+
+
+def reliance_statement(result: Mapping[str, Any]) -> dict[str, Any]:
+    """`depends`, whether images depend on the core as far as the numbers show, and the `statement` made from them.
+
+    Images depend on the core if KID or class accuracy change when its outputs are set to zero: the interval of the
+    difference, paired by seed, does not include 0. If so, outputs at their mean and shuffled between images tell
+    whether what is needed is a constant or something that varies.
+    """
+    core = "circuit" if result["circuit"] else f"core (`{result['core']}`)"
+    outputs = result["outputs"]
+    changes = {name: outputs[name]["difference"] for name in ("zeroed", "mean", "shuffled")}
+    depends = _changes(changes["zeroed"])
+    numbers = _numbers(result["untouched"], outputs["zeroed"])
+    if not depends:
+        return {
+            "statement": f"The images do not depend on the {core}, as far as can be seen: with its outputs set to zero "
+            f"{numbers}, and a pixel moves by {outputs['zeroed']['pixel_difference']['value']:.2g} of 255 grey levels.",
+            "depends": False,
+        }
+    constant = not (_changes(changes["mean"]) or _changes(changes["shuffled"]))
+    what = f"need a constant from the {core}, not what varies in it" if constant else f"depend on the {core}"
+    return {"statement": f"The images {what}: with its outputs set to zero {numbers}.", "depends": True}
+
+
+def _changes(difference: Mapping[str, Any]) -> bool:
+    """Whether the interval of a difference in KID or class accuracy excludes 0."""
+    found = (difference[name]["interval"] for name in ("kid", "class_accuracy") if name in difference)
+    return any(not low <= 0 <= high for low, high in found)
+
+
+def _numbers(untouched: Mapping[str, Any], zeroed: Mapping[str, Any]) -> str:
+    kid, change = zeroed["kid"]["value"], zeroed["difference"]["kid"]
+    parts = [
+        f"KID goes from {untouched['kid']['value']:.3f} to {kid:.3f} (difference {change['value']:+.3f}, "
+        "95 % interval [{:+.3f}, {:+.3f}])".format(*change["interval"])
+    ]
+    if "class_accuracy" in zeroed:
+        accuracy, change = zeroed["class_accuracy"]["value"], zeroed["difference"]["class_accuracy"]
+        parts.append(
+            f"class accuracy from {untouched['class_accuracy']['value']:.3f} to {accuracy:.3f} "
+            "(difference [{:+.3f}, {:+.3f}])".format(*change["interval"])
+        )
+    return " and ".join(parts)
