@@ -14,7 +14,7 @@ from qhybrid.quantum.circuits.ansatz import benchmark_spec
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.engine.compiler.paulis import collect, pauli_terms
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK
-from qhybrid.quantum.engine.kernels.simd import LANES
+from qhybrid.quantum.engine.kernels.vectors import LANES
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit
 
 AXES = {

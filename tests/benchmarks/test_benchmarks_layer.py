@@ -4,9 +4,6 @@ from qhybrid.benchmarks.layer import compare, interleave
 from qhybrid.benchmarks.peers import CONTENDERS, OURS, Contender
 from qhybrid.benchmarks.report import measure_layer, row_lines
 from qhybrid.errors import ConfigError
-from qhybrid.quantum.engine.kernels import simd
-from qhybrid.quantum.engine.statevector import gates
-from qhybrid.quantum.engine.statevector import interpreter as kernels
 
 
 def test_comparison_without_peers() -> None:
@@ -42,9 +39,3 @@ def test_slow_steps_get_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sizes_must_be_numbers() -> None:
     with pytest.raises(ConfigError, match="--qubits 4,x"):
         measure_layer("4,x", peers=False, growth=False, repeats=1, budget=1.0, json_file=None, echo=print)
-
-
-def test_cached_kernels_are_valid_for_these_sources_only() -> None:
-    """A kernel's own file is not enough: those that it calls lie in other modules."""
-    for kernel in (kernels.run_forward, kernels.run_backward, gates.block):
-        assert kernel._cache._cache_file._source_stamp == simd._stamp()

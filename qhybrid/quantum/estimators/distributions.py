@@ -15,7 +15,7 @@ from qhybrid.quantum.engine.compiler.angles import Angle, Features
 from qhybrid.quantum.engine.compiler.lowering import Fixed, Op, Rotation
 from qhybrid.quantum.engine.compiler.paulis import Observables, Pauli
 from qhybrid.quantum.engine.density.circuit import DensityCircuit
-from qhybrid.quantum.engine.statevector.probabilities import StateProgram, probabilities, state_program
+from qhybrid.quantum.engine.statevector.probabilities import OutcomeProgram, outcome_program, probabilities
 from qhybrid.quantum.noise.channels import NoisyOp
 from qhybrid.quantum.noise.measurement import Measurement, group_commuting
 
@@ -113,14 +113,14 @@ class ExactDistribution:
         used = sorted({q for op in ops for q in op.qubits} | turned) or [0]
         require_feasible(len(used), 1)
         self.num_states = 2 ** len(used)
-        self._programs: list[tuple[StateProgram, list[int]]] = []
+        self._programs: list[tuple[OutcomeProgram, list[int]]] = []
         for setting in settings:
             changes = [
                 Fixed((q,), _LETTER_BASIS[code])
                 for q, code in zip(setting.sites, setting.codes, strict=True)
                 if code in _LETTER_BASIS
             ]
-            program = state_program([*ops, *changes], used)
+            program = outcome_program([*ops, *changes], used)
             self._programs.append((program, [used.index(q) for q in setting.sites]))
 
     def outcomes(self, angles: Array) -> Iterator[Array]:

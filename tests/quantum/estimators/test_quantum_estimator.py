@@ -8,7 +8,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.ansatz import build_spec, published_spec
 from qhybrid.quantum.circuits.spec import CircuitSpec
-from qhybrid.quantum.engine.kernels.simd import LANES
+from qhybrid.quantum.engine.kernels.vectors import LANES
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
 

@@ -19,7 +19,6 @@ from qhybrid.quantum.engine.density.gates import (
     turn_back,
 )
 from qhybrid.quantum.engine.density.maps import (
-    DensityWorkspace,
     distribute,
     map_of,
     prepare,
@@ -27,7 +26,9 @@ from qhybrid.quantum.engine.density.maps import (
     product_state,
 )
 from qhybrid.quantum.engine.density.program import BLOCK, ROTATE, TABLE, DensityProgram
-from qhybrid.quantum.engine.kernels.simd import LANES, add, kernel, load, store
+from qhybrid.quantum.engine.density.workspace import DensityWorkspace
+from qhybrid.quantum.engine.kernels.compilation import kernel
+from qhybrid.quantum.engine.kernels.vectors import LANES, add_lane
 
 
 @kernel
@@ -134,7 +135,7 @@ def _evolve(program: DensityProgram, work: DensityWorkspace, states: Any, first:
             unital = program.unital[op[2]] == 1
             affine(states[slot], states[after], dim, op[1], work.maps, map_of(program, op[2]), unital)
         elif op[0] == ROTATE:
-            turn(states[slot], states[after], dim, program.pairs[op[2]], work.trig, 2 * op[1] * LANES)
+            turn(states[slot], states[after], dim, program.pairs[op[2]], work.trig, 2 * op[1])
         elif op[0] == TABLE:
             table(states[slot], states[after], dim, program.table_source[op[1]], program.table_factor[op[1]])
         else:
@@ -179,9 +180,8 @@ def _sweep_back(program: DensityProgram, work: DensityWorkspace, tape: Any, firs
             affine_back(before, lam, dim, op[1], work.maps, map_of(program, op[2]), unital, work.slopes)
             distribute(program, work, op[2])
         elif op[0] == ROTATE:
-            at = op[1] * LANES
-            slope = turn_back(before, lam, dim, program.pairs[op[2]], work.trig, 2 * at)
-            store(work.angle_slopes, at, add(load(work.angle_slopes, at), slope))
+            slope = turn_back(before, lam, dim, program.pairs[op[2]], work.trig, 2 * op[1])
+            add_lane(work.angle_slopes, op[1], slope)
         elif op[0] == TABLE:
             table_back(lam, other, dim, program.table_source[op[1]], program.table_factor[op[1]])
             side = 1 - side

@@ -6,60 +6,14 @@ The first block of each qubit makes the initial product state.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from qhybrid.quantum.engine.density.gates import RUN
 from qhybrid.quantum.engine.density.program import DensityProgram
-from qhybrid.quantum.engine.kernels.opcodes import FIXED_ELEMENT
-from qhybrid.quantum.engine.kernels.simd import LANES, add, fma, fnma, kernel, load, mul, splat, store, store_turn
-
-
-class DensityWorkspace(NamedTuple):
-    """Memory of one thread, all of the program's precision.
-
-    Attributes:
-        states: (2, D * LANES) for passes that keep nothing.
-        tape: (slots, D * LANES) states before each operation of a segment, and behind the last.
-        marks: (segments, D * LANES) states at the beginning of each segment.
-        lam: (2, D * LANES).
-        trig: cos and sin of each angle.
-        maps: (n_elements * 12 * LANES) each block's map up to and with each element.
-        slopes: gradient by a block's map.
-        angle_slopes: gradient by each angle.
-    """
-
-    states: Any
-    tape: Any
-    marks: Any
-    lam: Any
-    trig: Any
-    maps: Any
-    slopes: Any
-    angle_slopes: Any
-
-
-def make_density_workspace(
-    program: DensityProgram, real: type[np.floating], slots: int, segments: int
-) -> DensityWorkspace:
-    """Memory for one thread; `slots` and `segments` are 0 if only forward passes are made."""
-    row = LANES << 2 * program.num_qubits
-    angles = max(len(program.angle_offset), 1)
-
-    def states(count: int) -> Any:
-        return np.zeros((max(count, 1), row if count else 1), dtype=real)
-
-    return DensityWorkspace(
-        states=states(2),
-        tape=states(slots),
-        marks=states(segments if segments > 1 else 0),
-        lam=states(2 if slots else 0),
-        trig=np.zeros(2 * angles * LANES, dtype=real),
-        maps=np.zeros(max(len(program.elements), 1) * 12 * LANES, dtype=real),
-        slopes=np.zeros(12 * LANES, dtype=real),
-        angle_slopes=np.zeros(angles * LANES, dtype=real),
-    )
+from qhybrid.quantum.engine.density.workspace import DensityWorkspace
+from qhybrid.quantum.engine.kernels.compilation import kernel
+from qhybrid.quantum.engine.kernels.opcodes import FIXED_ELEMENT, SUM_RUN
+from qhybrid.quantum.engine.kernels.trigonometry import store_turn
+from qhybrid.quantum.engine.kernels.vectors import LANES, add_lane, fma, staged
 
 
 @kernel
@@ -84,75 +38,158 @@ def prepare(
             _build_maps(program, work, index)
 
 
+@staged()
+def _start_map(maps: Any, at: Any) -> None:
+    """The map that changes nothing: rows X, Z, Y and columns I, X, Z, Y."""
+    for k in range(12):
+        maps.set_lane(at + k, maps.constant(1.0 if k in (1, 6, 11) else 0.0))
+
+
+@staged()
+def _copy_map(maps: Any, source: Any, target: Any) -> None:
+    for k in range(12):
+        maps.set_lane(target + k, maps.lane(source + k))
+
+
+def _rotated(p: Any, q: Any, trig: Any, which: Any) -> Any:
+    """(p, q) turned by each lane's angle."""
+    c, s = trig.lane(which * 2), trig.lane(which * 2 + 1)
+    return fma(-s, q, c * p), fma(s, p, c * q)
+
+
+def _rotate_rows(maps: Any, at: Any, p: int, q: int, trig: Any, which: Any) -> None:
+    for column in range(4):
+        i, j = at + (4 * p + column), at + (4 * q + column)
+        a, b = _rotated(maps.lane(i), maps.lane(j), trig, which)
+        maps.set_lane(i, a)
+        maps.set_lane(j, b)
+
+
+# Rows are X, Z, Y: a rotation about X turns (Y, Z), about Y (Z, X), about Z (X, Y).
+
+
+@staged()
+def _then_x(maps: Any, at: Any, trig: Any, which: Any) -> None:
+    _rotate_rows(maps, at, 2, 1, trig, which)
+
+
+@staged()
+def _then_y(maps: Any, at: Any, trig: Any, which: Any) -> None:
+    _rotate_rows(maps, at, 1, 0, trig, which)
+
+
+@staged()
+def _then_z(maps: Any, at: Any, trig: Any, which: Any) -> None:
+    _rotate_rows(maps, at, 0, 2, trig, which)
+
+
+@staged()
+def _then_fixed(maps: Any, at: Any, constants: Any, which: Any) -> None:
+    for column in range(4):
+        x, z, y = (maps.lane(at + (4 * row + column)) for row in range(3))
+        for row in range(3):
+            shift, mx, mz, my = (constants.scalar(which * 12 + (4 * row + k)) for k in range(4))
+            value = fma(my, y, fma(mz, z, mx * x))
+            maps.set_lane(at + (4 * row + column), value + shift if column == 0 else value)
+
+
 @kernel
 def _build_maps(program: DensityProgram, work: DensityWorkspace, index: int) -> None:
     maps = work.maps
-    zero, one = splat(maps.dtype.type(0.0)), splat(maps.dtype.type(1.0))
     for k in range(program.block_start[index], program.block_start[index + 1]):
-        at = 12 * k * LANES
-        first = k == program.block_start[index]
+        at = 12 * k
+        if k == program.block_start[index]:
+            _start_map(maps, at)
+        else:
+            _copy_map(maps, at - 12, at)
         kind, which = program.elements[k, 0], program.elements[k, 1]
-        for column in range(4):
-            # The map so far, one column: rows X, Z, Y.
-            x, z, y = zero, zero, zero
-            if first:
-                x, z, y = one if column == 1 else zero, one if column == 2 else zero, one if column == 3 else zero
-            else:
-                before = at - (12 - column) * LANES
-                x, z, y = load(maps, before), load(maps, before + 4 * LANES), load(maps, before + 8 * LANES)
-            if kind == FIXED_ELEMENT:
-                entry = program.constants[which]
-                for row in range(3):
-                    mx, mz, my = splat(entry[4 * row + 1]), splat(entry[4 * row + 2]), splat(entry[4 * row + 3])
-                    value = fma(my, y, fma(mz, z, mul(mx, x)))
-                    if column == 0:
-                        value = add(value, splat(entry[4 * row]))
-                    store(maps, at + (4 * row + column) * LANES, value)
-            else:
-                c, s = load(work.trig, 2 * which * LANES), load(work.trig, (2 * which + 1) * LANES)
-                if kind == 0:
-                    y, z = fnma(s, z, mul(c, y)), fma(s, y, mul(c, z))
-                elif kind == 1:
-                    z, x = fnma(s, x, mul(c, z)), fma(s, z, mul(c, x))
-                else:
-                    x, y = fnma(s, y, mul(c, x)), fma(s, x, mul(c, y))
-                store(maps, at + column * LANES, x)
-                store(maps, at + (4 + column) * LANES, z)
-                store(maps, at + (8 + column) * LANES, y)
+        if kind == FIXED_ELEMENT:
+            _then_fixed(maps, at, program.constants, which)
+        elif kind == 0:
+            _then_x(maps, at, work.trig, which)
+        elif kind == 1:
+            _then_y(maps, at, work.trig, which)
+        else:
+            _then_z(maps, at, work.trig, which)
 
 
 @kernel
 def map_of(program: DensityProgram, block: int) -> int:
-    """Where a block's whole map stands."""
+    """Where a block's whole map stands, counted in vectors."""
     last: int = program.block_start[block + 1] - 1
-    return 12 * last * LANES
+    return 12 * last
+
+
+@staged(outputs=3)
+def _ground_vector(array: Any) -> Any:
+    """X, Z, Y of |0>."""
+    zero = array.constant(0.0)
+    return zero, array.constant(1.0), zero
+
+
+@staged(outputs=3)
+def _mapped_ground_vector(maps: Any, at: Any) -> Any:
+    """X, Z, Y of a map applied to |0>: its shift and its column of Z."""
+    return [maps.lane(at + 4 * row) + maps.lane(at + (4 * row + 2)) for row in range(3)]
 
 
 @kernel
 def _initial_vector(program: DensityProgram, work: DensityWorkspace, qubit: int) -> Any:
     """X, Z, Y of a qubit before the first operation on several qubits."""
-    zero, one = splat(work.maps.dtype.type(0.0)), splat(work.maps.dtype.type(1.0))
     block = program.initial[qubit]
-    x, z, y = zero, one, zero
-    if block >= 0:
-        at = map_of(program, block)
-        x = add(load(work.maps, at), load(work.maps, at + 2 * LANES))
-        z = add(load(work.maps, at + 4 * LANES), load(work.maps, at + 6 * LANES))
-        y = add(load(work.maps, at + 8 * LANES), load(work.maps, at + 10 * LANES))
-    return x, z, y
+    return _mapped_ground_vector(work.maps, map_of(program, block)) if block >= 0 else _ground_vector(work.maps)
+
+
+@staged()
+def _set_one(state: Any) -> None:
+    state.set_lane(0, state.constant(1.0))
+
+
+@staged()
+def _append_qubit(state: Any, k: Any, size: Any, vector: Any) -> None:
+    r = state.lane(k)
+    for place in range(3):
+        state.set_lane(k + size * (place + 1), vector[place] * r)
 
 
 @kernel
 def product_state(program: DensityProgram, work: DensityWorkspace, state: Any) -> None:
-    store(state, 0, splat(state.dtype.type(1.0)))
+    """Coefficients of the product state that the first blocks of all qubits prepare."""
+    _set_one(state)
     for qubit in range(program.num_qubits):
-        x, z, y = _initial_vector(program, work, qubit)
-        size = LANES << 2 * qubit
-        for k in range(1 << 2 * qubit):
-            r = load(state, LANES * k)
-            store(state, LANES * k + size, mul(x, r))
-            store(state, LANES * k + 2 * size, mul(z, r))
-            store(state, LANES * k + 3 * size, mul(y, r))
+        vector = _initial_vector(program, work, qubit)
+        size = 1 << 2 * qubit
+        for k in range(size):
+            _append_qubit(state, k, size, vector)
+
+
+@staged(outputs=3)
+def _no_slopes(array: Any) -> Any:
+    return (array.constant(0.0),) * 3
+
+
+@staged(outputs=3)
+def _remove_qubit(state: Any, lam: Any, k: Any, size: Any, vector: Any, slopes: Any) -> Any:
+    """Contract lambda with one qubit's vector; returns the slopes of that vector's X, Z, Y."""
+    low, gradient = state.lane(k), [lam.lane(k + size * place) for place in (1, 2, 3)]
+    total = lam.lane(k)
+    for part, value in zip(vector, gradient, strict=True):
+        total = fma(part, value, total)
+    lam.set_lane(k, total)
+    return [fma(value, low, slope) for value, slope in zip(gradient, slopes, strict=True)]
+
+
+@staged(outputs=3)
+def _add_vectors(a: Any, b: Any) -> Any:
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+@staged()
+def _store_vector_slopes(slopes: Any, vector: Any) -> None:
+    """The initial vector is the map's shift plus its column of Z."""
+    zero = slopes.constant(0.0)
+    for k in range(12):
+        slopes.set_lane(k, vector[k // 4] if k % 4 in (0, 2) else zero)
 
 
 @kernel
@@ -162,65 +199,69 @@ def product_back(program: DensityProgram, work: DensityWorkspace, state: Any, la
     Lambda is contracted with one qubit's vector after the other, highest first; the product of the lower ones is
     the beginning of the state itself, since every vector begins with 1.
     """
-    zero = splat(state.dtype.type(0.0))
     for qubit in range(program.num_qubits - 1, -1, -1):
-        x, z, y = _initial_vector(program, work, qubit)
+        vector = _initial_vector(program, work, qubit)
         size = 1 << 2 * qubit
-        sx, sz, sy = zero, zero, zero
-        start = 0
-        while start < size:
-            px, pz, py = zero, zero, zero
-            for k in range(start, min(start + RUN, size)):
-                i = LANES * k
-                step = LANES * size
-                low = load(state, i)
-                a, b, c = load(lam, i + step), load(lam, i + 2 * step), load(lam, i + 3 * step)
-                px, pz, py = fma(a, low, px), fma(b, low, pz), fma(c, low, py)
-                store(lam, i, fma(y, c, fma(z, b, fma(x, a, load(lam, i)))))
-            sx, sz, sy = add(sx, px), add(sz, pz), add(sy, py)
-            start += RUN
+        total = _no_slopes(state)
+        for start in range(0, size, SUM_RUN):
+            part = _no_slopes(state)
+            for k in range(start, min(start + SUM_RUN, size)):
+                part = _remove_qubit(state, lam, k, size, vector, part)
+            total = _add_vectors(total, part)
         if program.initial[qubit] >= 0:
-            for column in range(4):
-                used = column == 0 or column == 2
-                store(work.slopes, column * LANES, sx if used else zero)
-                store(work.slopes, (4 + column) * LANES, sz if used else zero)
-                store(work.slopes, (8 + column) * LANES, sy if used else zero)
+            _store_vector_slopes(work.slopes, total)
             distribute(program, work, program.initial[qubit])
+
+
+def _slope_and_turn_back(slopes: Any, maps: Any, at: Any, p: int, q: int, trig: Any, which: Any) -> Any:
+    """Slope of the angle that turned rows (p, q) into those in `maps`; their gradients turn back."""
+    slope = slopes.constant(0.0)
+    for column in range(4):
+        i, j = 4 * p + column, 4 * q + column
+        a, b = slopes.lane(i), slopes.lane(j)
+        # With (u, v) the turned rows: slope = g_v u - g_u v.
+        slope = fma(-a, maps.lane(at + j), fma(b, maps.lane(at + i), slope))
+        c, s = trig.lane(which * 2), trig.lane(which * 2 + 1)
+        slopes.set_lane(i, fma(s, b, c * a))
+        slopes.set_lane(j, fma(-s, a, c * b))
+    return (slope,)
+
+
+@staged(outputs=1)
+def _back_x(slopes: Any, maps: Any, at: Any, trig: Any, which: Any) -> Any:
+    return _slope_and_turn_back(slopes, maps, at, 2, 1, trig, which)
+
+
+@staged(outputs=1)
+def _back_y(slopes: Any, maps: Any, at: Any, trig: Any, which: Any) -> Any:
+    return _slope_and_turn_back(slopes, maps, at, 1, 0, trig, which)
+
+
+@staged(outputs=1)
+def _back_z(slopes: Any, maps: Any, at: Any, trig: Any, which: Any) -> Any:
+    return _slope_and_turn_back(slopes, maps, at, 0, 2, trig, which)
+
+
+@staged()
+def _back_fixed(slopes: Any, constants: Any, which: Any) -> None:
+    for column in range(4):
+        x, z, y = (slopes.lane(4 * row + column) for row in range(3))
+        for row in range(3):
+            mx, mz, my = (constants.scalar(which * 12 + (4 * k + row + 1)) for k in range(3))
+            slopes.set_lane(4 * row + column, fma(my, y, fma(mz, z, mx * x)))
 
 
 @kernel
 def distribute(program: DensityProgram, work: DensityWorkspace, block: int) -> None:
     """Slopes of a block's angles from the gradient by its map, last element first."""
     slopes, maps = work.slopes, work.maps
-    zero = splat(slopes.dtype.type(0.0))
     for k in range(program.block_start[block + 1] - 1, program.block_start[block] - 1, -1):
         kind, which = program.elements[k, 0], program.elements[k, 1]
-        slope = zero
-        for column in range(4):
-            i, j, h = column * LANES, (4 + column) * LANES, (8 + column) * LANES
-            x, z, y = load(slopes, i), load(slopes, j), load(slopes, h)
-            if kind == FIXED_ELEMENT:
-                entry = program.constants[which]
-                for row in range(3):
-                    value = fma(splat(entry[9 + row]), y, fma(splat(entry[5 + row]), z, mul(splat(entry[1 + row]), x)))
-                    store(slopes, (4 * row + column) * LANES, value)
-                continue
-            at = 12 * k * LANES + column * LANES
-            mx, mz, my = load(maps, at), load(maps, at + 4 * LANES), load(maps, at + 8 * LANES)
-            c, s = load(work.trig, 2 * which * LANES), load(work.trig, (2 * which + 1) * LANES)
-            # With (u, v) the turned rows: slope = g_v u' - g_u v', and the gradient turns back.
-            if kind == 0:
-                slope = fnma(y, mz, fma(z, my, slope))
-                y, z = fma(s, z, mul(c, y)), fnma(s, y, mul(c, z))
-            elif kind == 1:
-                slope = fnma(z, mx, fma(x, mz, slope))
-                z, x = fma(s, x, mul(c, z)), fnma(s, z, mul(c, x))
-            else:
-                slope = fnma(x, my, fma(y, mx, slope))
-                x, y = fma(s, y, mul(c, x)), fnma(s, x, mul(c, y))
-            store(slopes, i, x)
-            store(slopes, j, z)
-            store(slopes, h, y)
-        if kind != FIXED_ELEMENT:
-            at = which * LANES
-            store(work.angle_slopes, at, add(load(work.angle_slopes, at), slope))
+        if kind == FIXED_ELEMENT:
+            _back_fixed(slopes, program.constants, which)
+        elif kind == 0:
+            add_lane(work.angle_slopes, which, _back_x(slopes, maps, 12 * k, work.trig, which))
+        elif kind == 1:
+            add_lane(work.angle_slopes, which, _back_y(slopes, maps, 12 * k, work.trig, which))
+        else:
+            add_lane(work.angle_slopes, which, _back_z(slopes, maps, 12 * k, work.trig, which))

@@ -7,25 +7,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from qhybrid.quantum.engine.kernels.lanes import Amplitude, combine, staged
+from qhybrid.quantum.engine.kernels.compilation import lean_kernel
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK, DENSE, PERMUTE, ROTATE, SUM_RUN
-from qhybrid.quantum.engine.kernels.simd import LANES, lean_kernel
-from qhybrid.quantum.engine.statevector.blocks import distribute, initial_unitary
-from qhybrid.quantum.engine.statevector.forward import append_qubit, negated, set_one
-from qhybrid.quantum.engine.statevector.gates import (
+from qhybrid.quantum.engine.kernels.vectors import (
+    LANES,
+    Amplitude,
     add_lane,
-    add_pauli,
-    dense,
+    combine,
     load_lane,
-    load_unitary,
-    odd,
-    overlap,
-    permute_back,
-    rotate,
+    staged,
     store_lane,
     zero_lane,
 )
-from qhybrid.quantum.engine.statevector.program import Program
+from qhybrid.quantum.engine.statevector.blocks import distribute, initial_unitary
+from qhybrid.quantum.engine.statevector.forward import append_qubit, negated, set_one
+from qhybrid.quantum.engine.statevector.gates import add_pauli, dense, load_unitary, odd, overlap, permute_back, rotate
+from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 from qhybrid.quantum.engine.statevector.workspace import Workspace
 
 
@@ -41,7 +38,7 @@ def _weigh(lam: Any, psi: Any, i: Any, chunk: Any, k: Any) -> None:
 
 
 @lean_kernel
-def start_lambda(program: Program, work: Workspace, psi: Any, sample: int, gradient_out: Any) -> None:
+def start_lambda(program: StateVectorProgram, work: Workspace, psi: Any, sample: int, gradient_out: Any) -> None:
     """lambda = sum_m gradient_out[m] O_m psi."""
     real = work.psi.dtype.type
     dim = 1 << program.num_qubits
@@ -110,7 +107,7 @@ def _block_back(psi: Any, lam: Any, dim: int, qubit: int, unitary: Any) -> Any:
 
 
 @lean_kernel
-def sweep_back(program: Program, work: Workspace, psi: Any, spare: Any) -> None:
+def sweep_back(program: StateVectorProgram, work: Workspace, psi: Any, spare: Any) -> None:
     """Undo the circuit on psi and lambda; slopes of all angles into `work.angle_slopes`."""
     dim, minus = 1 << program.num_qubits, psi.dtype.type(-1.0)
     lam, ops = work.lam, program.ops
@@ -165,7 +162,7 @@ def _slopes_of(sums: Any, unitary: Any) -> Any:
 
 
 @lean_kernel
-def _product_back(program: Program, work: Workspace, low: Any, lam: Any) -> None:
+def _product_back(program: StateVectorProgram, work: Workspace, low: Any, lam: Any) -> None:
     """Slopes of the blocks in the initial product state.
 
     <lambda| P_q |psi> needs lambda contracted with every other qubit's state: the higher ones are contracted into
@@ -189,7 +186,9 @@ def _product_back(program: Program, work: Workspace, low: Any, lam: Any) -> None
 
 
 @lean_kernel
-def write_gradient(program: Program, work: Workspace, sample: int, by_row: Any, by_slice: Any, index: int) -> None:
+def write_gradient(
+    program: StateVectorProgram, work: Workspace, sample: int, by_row: Any, by_slice: Any, index: int
+) -> None:
     """Gradient by feature: of each sample for those that differ, summed over the slice for the common ones."""
     split = by_row.shape[1]
     for k in range(by_slice.shape[1]):

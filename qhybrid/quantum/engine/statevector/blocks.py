@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from qhybrid.quantum.engine.kernels.lanes import Amplitude, combine, staged
+from qhybrid.quantum.engine.kernels.compilation import lean_kernel
 from qhybrid.quantum.engine.kernels.opcodes import FIXED_ELEMENT
-from qhybrid.quantum.engine.kernels.simd import LANES, lean_kernel, store_turn
-from qhybrid.quantum.engine.statevector.gates import add_lane, load_unitary
-from qhybrid.quantum.engine.statevector.program import Program
+from qhybrid.quantum.engine.kernels.trigonometry import store_turn
+from qhybrid.quantum.engine.kernels.vectors import LANES, Amplitude, add_lane, combine, staged
+from qhybrid.quantum.engine.statevector.gates import load_unitary
+from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 from qhybrid.quantum.engine.statevector.workspace import Workspace
 
 
 @lean_kernel
 def prepare(
-    program: Program, work: Workspace, rows: Any, common: Any, varying: Any, sample: int, everything: bool
+    program: StateVectorProgram, work: Workspace, rows: Any, common: Any, varying: Any, sample: int, everything: bool
 ) -> None:
     """cos and sin of all half angles and the unitaries of all blocks; what all samples share only once."""
     num_angles, num_rows, split = program.angle_offset.shape[0], rows.shape[0], rows.shape[1]
@@ -84,7 +85,7 @@ def _store_unitary(blocks: Any, index: Any, unitary: Any) -> None:
 
 
 @lean_kernel
-def _build_block(program: Program, work: Workspace, index: int) -> None:
+def _build_block(program: StateVectorProgram, work: Workspace, index: int) -> None:
     unitary = identity(work.blocks)
     for k in range(program.block_start[index], program.block_start[index + 1]):
         kind, which = program.elements[k, 0], program.elements[k, 1]
@@ -100,7 +101,7 @@ def _build_block(program: Program, work: Workspace, index: int) -> None:
 
 
 @lean_kernel
-def initial_unitary(program: Program, work: Workspace, qubit: int) -> Any:
+def initial_unitary(program: StateVectorProgram, work: Workspace, qubit: int) -> Any:
     """What turns |0> into a qubit's state before the first operation on several qubits."""
     index = program.initial[qubit]
     return load_unitary(work.blocks, index) if index >= 0 else identity(work.blocks)
@@ -155,7 +156,7 @@ def _slope_z(slopes: Any) -> Any:
 
 
 @lean_kernel
-def distribute(program: Program, work: Workspace, index: int, slopes: Any) -> None:
+def distribute(program: StateVectorProgram, work: Workspace, index: int, slopes: Any) -> None:
     """Slopes of a block's angles from Im<lambda| X, Y, Z |psi> behind it, last element first.
 
     Before an element E the operators are E P E^dagger: a rotation of the three numbers.

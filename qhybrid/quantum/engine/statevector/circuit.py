@@ -21,13 +21,14 @@ from qiskit.circuit import Parameter
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.feasibility import require_feasible
+from qhybrid.quantum.engine.compiler.absorption import absorb, drop_idle_qubits
 from qhybrid.quantum.engine.compiler.angles import Features, joined
 from qhybrid.quantum.engine.compiler.lowering import Rotation, lower
-from qhybrid.quantum.engine.compiler.paulis import Observables, absorb, drop_idle_qubits
-from qhybrid.quantum.engine.kernels.simd import LANES
+from qhybrid.quantum.engine.compiler.paulis import Observables
 from qhybrid.quantum.engine.kernels.threads import available_threads, in_threads
+from qhybrid.quantum.engine.kernels.vectors import LANES
 from qhybrid.quantum.engine.statevector.interpreter import run_backward, run_forward
-from qhybrid.quantum.engine.statevector.program import Program, assemble
+from qhybrid.quantum.engine.statevector.program import StateVectorProgram, assemble
 from qhybrid.quantum.engine.statevector.tensors import TorchCircuit
 from qhybrid.quantum.engine.statevector.varying import varying_parts
 from qhybrid.quantum.engine.statevector.workspace import Workspace, make_workspace
@@ -89,7 +90,7 @@ class CompiledCircuit:
         require_feasible(max(len(qubits), 1), LANES)
         self._real: type[np.floating] = np.float64 if double else np.float32
         # A circuit whose gates are all absorbed keeps one idle qubit, so that kernels need no case for none.
-        self.program: Program = assemble(ops, qubits or [0], reduced, self._real)
+        self.program: StateVectorProgram = assemble(ops, qubits or [0], reduced, self._real)
         self.num_outputs = len(observables.coefficients)
         self.influential: frozenset[int] = frozenset().union(
             *(self._features.parameters_of(op.angle) for op in ops if isinstance(op, Rotation))

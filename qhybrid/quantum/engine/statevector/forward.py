@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qhybrid.quantum.engine.kernels.lanes import Amplitude, combine, staged
+from qhybrid.quantum.engine.kernels.compilation import lean_kernel
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK, DENSE, PERMUTE, ROTATE
-from qhybrid.quantum.engine.kernels.simd import LANES, lean_kernel
+from qhybrid.quantum.engine.kernels.vectors import LANES, Amplitude, add_lane, combine, staged, store_lane, zero_lane
 from qhybrid.quantum.engine.statevector.blocks import initial_unitary
-from qhybrid.quantum.engine.statevector.gates import (
-    add_lane,
-    block,
-    dense,
-    load_unitary,
-    odd,
-    overlap,
-    permute,
-    rotate,
-    store_lane,
-    zero_lane,
-)
-from qhybrid.quantum.engine.statevector.program import Program
+from qhybrid.quantum.engine.statevector.gates import block, dense, load_unitary, odd, overlap, permute, rotate
+from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 from qhybrid.quantum.engine.statevector.workspace import Workspace
 
 
@@ -39,7 +28,7 @@ def append_qubit(source: Any, k: Any, target: Any, i: Any, j: Any, unitary: Any)
 
 
 @lean_kernel
-def evolve(program: Program, work: Workspace) -> bool:
+def evolve(program: StateVectorProgram, work: Workspace) -> bool:
     """Compute the final state; true if it lies in `work.spare` instead of `work.psi`."""
     psi, spare, swapped = work.psi, work.spare, False
     dim, one = 1 << program.num_qubits, psi.dtype.type(1.0)
@@ -81,7 +70,7 @@ def negated(lane: Any) -> Any:
 
 
 @lean_kernel
-def expectations(program: Program, work: Workspace, psi: Any) -> None:
+def expectations(program: StateVectorProgram, work: Workspace, psi: Any) -> None:
     """<psi| P |psi> of all terms into `work.terms`."""
     dim = 1 << program.num_qubits
     count, size = program.diagonal.shape[0], program.sign_table.shape[1]
@@ -104,7 +93,7 @@ def expectations(program: Program, work: Workspace, psi: Any) -> None:
 
 
 @lean_kernel
-def write_outputs(program: Program, work: Workspace, sample: int, out: Any) -> None:
+def write_outputs(program: StateVectorProgram, work: Workspace, sample: int, out: Any) -> None:
     """Observables of the slice from its terms."""
     for lane in range(min(LANES, out.shape[0] - sample)):
         for m in range(program.obs_constant.shape[0]):

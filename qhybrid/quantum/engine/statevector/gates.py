@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from qhybrid.quantum.engine.kernels.lanes import Amplitude, combine, staged
+from qhybrid.quantum.engine.kernels.compilation import lean_kernel
 from qhybrid.quantum.engine.kernels.opcodes import SUM_RUN
-from qhybrid.quantum.engine.kernels.simd import lean_kernel
+from qhybrid.quantum.engine.kernels.vectors import Amplitude, add_lanes, combine, load_lane, staged, zero_lane
 
 
 @lean_kernel
@@ -48,30 +48,6 @@ def block(state: Any, dim: int, qubit: int, unitary: Any) -> None:
     for pair in range(dim >> 1):
         low = (pair >> qubit << (qubit + 1)) | (pair & (stride - 1))
         _block_pair(state, low, low | stride, unitary)
-
-
-@staged(outputs=1)
-def load_lane(array: Any, index: Any) -> Any:
-    """One vector."""
-    return (array.lane(index),)
-
-
-@staged()
-def store_lane(array: Any, index: Any, value: Any) -> None:
-    """Write one vector."""
-    array.set_lane(index, value[0])
-
-
-@staged()
-def add_lane(array: Any, index: Any, value: Any) -> None:
-    """Add to one vector in memory."""
-    array.set_lane(index, array.lane(index) + value[0])
-
-
-@staged(outputs=1)
-def zero_lane(array: Any) -> Any:
-    """Zeros of the array's precision."""
-    return (array.constant(0.0),)
 
 
 @staged()
@@ -128,12 +104,6 @@ def _overlap_term(bra: Any, ket: Any, i: Any, j: Any, of_re: Any, of_im: Any, to
     b, k = bra[i], ket[j]
     re, im = b.re * k.re + b.im * k.im, b.re * k.im - b.im * k.re
     return (total[0] + of_re * re + of_im * im,)
-
-
-@staged(outputs=1)
-def add_lanes(a: Any, b: Any) -> Any:
-    """The sum of two vectors."""
-    return (a[0] + b[0],)
 
 
 @lean_kernel

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from qhybrid.quantum.engine.kernels.simd import LANES, lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import lean_kernel
+from qhybrid.quantum.engine.kernels.vectors import LANES, load_lane, store_lane
 from qhybrid.quantum.engine.statevector.backward import start_lambda, sweep_back, write_gradient
 from qhybrid.quantum.engine.statevector.blocks import prepare
 from qhybrid.quantum.engine.statevector.forward import evolve, expectations, write_outputs
-from qhybrid.quantum.engine.statevector.gates import load_lane, store_lane
-from qhybrid.quantum.engine.statevector.program import Program
+from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 from qhybrid.quantum.engine.statevector.workspace import Workspace
 
 
 @lean_kernel
 def run_forward(
-    program: Program,
+    program: StateVectorProgram,
     work: Workspace,
     rows: Any,
     common: Any,
@@ -55,7 +55,7 @@ def run_forward(
 
 @lean_kernel
 def run_backward(
-    program: Program,
+    program: StateVectorProgram,
     work: Workspace,
     rows: Any,
     common: Any,

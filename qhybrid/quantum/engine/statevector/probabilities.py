@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from qhybrid.quantum.engine.compiler.lowering import Fixed, Op, Rotation
 from qhybrid.quantum.engine.compiler.paulis import pauli_of
-from qhybrid.quantum.engine.kernels.simd import LANES, fma, kernel, load, mul, store
+from qhybrid.quantum.engine.kernels.compilation import kernel
+from qhybrid.quantum.engine.kernels.vectors import LANES, fma, staged
 from qhybrid.quantum.engine.statevector.gates import dense, rotate
 
 _MAX_DENSE = 64
 
 
-class StateProgram(NamedTuple):
+class OutcomeProgram(NamedTuple):
     """A circuit whose rotation k turns by angle k.
 
     Attributes:
@@ -34,7 +35,7 @@ class StateProgram(NamedTuple):
     qubits: NDArray[np.int64]
 
 
-def state_program(ops: Sequence[Op], qubits: Sequence[int]) -> StateProgram:
+def outcome_program(ops: Sequence[Op], qubits: Sequence[int]) -> OutcomeProgram:
     """Arrays of a circuit on the given qubits; position k of the list becomes bit k."""
     place = {qubit: index for index, qubit in enumerate(qubits)}
     rows: list[tuple[int, ...]] = []
@@ -52,7 +53,7 @@ def state_program(ops: Sequence[Op], qubits: Sequence[int]) -> StateProgram:
             matrices.append(np.ascontiguousarray(op.matrix, dtype=np.complex128).view(np.float64).ravel())
             where.extend(local)
             size += len(matrices[-1])
-    return StateProgram(
+    return OutcomeProgram(
         len(qubits),
         np.array(rows, dtype=np.int64).reshape(-1, 5),
         np.concatenate(matrices),
@@ -60,7 +61,7 @@ def state_program(ops: Sequence[Op], qubits: Sequence[int]) -> StateProgram:
     )
 
 
-def probabilities(program: StateProgram, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def probabilities(program: OutcomeProgram, angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities (B, 2^n) of the outcomes in the Z basis at angles (B, K)."""
     dim = 2**program.num_qubits
     out = np.empty((len(angles), dim))
@@ -69,8 +70,14 @@ def probabilities(program: StateProgram, angles: NDArray[np.float64]) -> NDArray
     return out
 
 
+@staged()
+def _store_probability(room: Any, psi: Any, k: Any) -> None:
+    x = psi[k]
+    room.set_lane(0, fma(x.im, x.im, x.re * x.re))
+
+
 @kernel
-def _probabilities(program: StateProgram, angles: Any, psi: Any, half: Any, room: Any, out: Any) -> None:
+def _probabilities(program: OutcomeProgram, angles: Any, psi: Any, half: Any, room: Any, out: Any) -> None:
     dim = 1 << program.num_qubits
     for sample in range(0, out.shape[0], LANES):
         psi[:] = 0.0
@@ -86,7 +93,6 @@ def _probabilities(program: StateProgram, angles: Any, psi: Any, half: Any, room
             else:
                 dense(psi, dim, program.matrices, op[1], program.qubits, op[2], op[3], False, room)
         for k in range(dim):
-            re, im = load(psi, 2 * LANES * k), load(psi, 2 * LANES * k + LANES)
-            store(room, 0, fma(im, im, mul(re, re)))
+            _store_probability(room, psi, k)
             for lane in range(min(LANES, out.shape[0] - sample)):
                 out[sample + lane, k] = room[lane]

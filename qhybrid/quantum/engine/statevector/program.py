@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
 
 
-class Program(NamedTuple):
+class StateVectorProgram(NamedTuple):
     """A circuit with observables as arrays; T is float32 or float64, D = 2**num_qubits.
 
     Attributes:
@@ -69,7 +69,9 @@ class Program(NamedTuple):
     obs_constant: NDArray[np.float64]
 
 
-def assemble(ops: Sequence[Op], qubits: Sequence[int], observables: Observables, real: type[np.floating]) -> Program:
+def assemble(
+    ops: Sequence[Op], qubits: Sequence[int], observables: Observables, real: type[np.floating]
+) -> StateVectorProgram:
     """Arrays of a circuit.
 
     Args:
@@ -136,7 +138,7 @@ class _Builder:
                 before.source[step.source], step.phase * before.phase[step.source], before.qubits | step.qubits
             )
 
-    def finish(self, observables: Observables, real: type[np.floating]) -> Program:
+    def finish(self, observables: Observables, real: type[np.floating]) -> StateVectorProgram:
         for qubit in sorted(self.pending):
             self._flush_block(qubit)
         self._flush_permutation(None)
@@ -152,7 +154,7 @@ class _Builder:
         rows, terms = rows[varying], terms[varying]
         phased = [table for table in self.tables if np.any(table.phase != 1)]
         states = np.arange(min(2**n, SIGN_CHUNK))
-        return Program(
+        return StateVectorProgram(
             num_qubits=n,
             ops=_table([self._with_phase_index(op, phased) for op in self.ops], 5),
             initial=np.array([self.initial.get(q, -1) for q in range(n)], dtype=np.int64),

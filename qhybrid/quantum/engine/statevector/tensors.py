@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK, FIXED_ELEMENT, PERMUTE, ROTATE
-from qhybrid.quantum.engine.statevector.program import Program
+from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 
 STATE_BUDGET = 256 * 2**20
 """Bytes of one state of a batch; larger batches go through in parts. About five such tensors live at a time."""
@@ -27,7 +27,7 @@ _Unitary = tuple[Tensor, Tensor]
 class TorchCircuit:
     """Expectation values of a program and their vector-Jacobian products, on one device."""
 
-    def __init__(self, program: Program, features: Features, device: torch.device) -> None:
+    def __init__(self, program: StateVectorProgram, features: Features, device: torch.device) -> None:
         """
         Args:
             program: The circuit; its precision is the tensors'.

@@ -15,7 +15,7 @@ def varying_parts(program: Any, features: Features, shared: int) -> NDArray[np.i
     """Which angles, then blocks, differ between samples if the last `shared` parameters do not, 0 or 1.
 
     Args:
-        program: A `Program` or `DensityProgram`.
+        program: A `StateVectorProgram` or `DensityProgram`.
         features: What its angles are linear in; a nonlinear one counts as different.
         shared: Number of parameters.
     """

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qhybrid.quantum.engine.kernels.opcodes import MAX_DENSE_STATES, SIGN_CHUNK
-from qhybrid.quantum.engine.kernels.simd import LANES
-from qhybrid.quantum.engine.statevector.program import Program
+from qhybrid.quantum.engine.kernels.vectors import LANES
+from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 
 
 class Workspace(NamedTuple):
@@ -35,7 +35,7 @@ class Workspace(NamedTuple):
     room: Any
 
 
-def make_workspace(program: Program, real: type[np.floating], *, backward: bool) -> Workspace:
+def make_workspace(program: StateVectorProgram, real: type[np.floating], *, backward: bool) -> Workspace:
     """Memory for one thread; about 2 or 3 states of `LANES` samples."""
 
     def array(rows: int) -> Any:

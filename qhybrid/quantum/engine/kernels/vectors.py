@@ -13,15 +13,17 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
-from qhybrid.quantum.engine.kernels.simd import LANES
-
+LANES = 8
+"""Samples that lie side by side: 256 bits of float32, the widest vector that every x86-64 core with AVX2 has."""
 # A product followed by a sum may become one fused instruction.
 _FLAGS = ("contract",)
+_WORD = ir.IntType(8 * np.dtype(np.intp).itemsize)
 
 
 class Vectors(types.Type):
@@ -59,6 +61,19 @@ class Lane:
         return Lane(self.builder, self.builder.fneg(self.value))
 
 
+def fma(a: Lane, b: Lane, c: Lane) -> Lane:
+    """`a * b + c` as one instruction where the machine has it, whatever else stands around it.
+
+    With `*` and `+` the compiler chooses what to fuse, and with it the last bits of a result.
+    """
+    vector = a.value.type
+    letter = "f32" if vector.element == ir.FloatType() else "f64"
+    function = cgutils.get_or_insert_function(
+        a.builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{LANES}{letter}"
+    )
+    return Lane(a.builder, a.builder.call(function, [a.value, b.value, c.value]))
+
+
 class Amplitude:
     """One complex number per lane."""
 
@@ -83,7 +98,10 @@ def combine(*products: tuple[Amplitude, Amplitude]) -> Amplitude:
 
 
 class Memory:
-    """A kernel's array. Places count amplitudes (`memory[i]`), vectors (`lane`) or single numbers (`scalar`)."""
+    """A kernel's array. Places count amplitudes (`memory[i]`), vectors (`lane`) or single numbers (`scalar`).
+
+    A place is an `Index`, or for vectors and single numbers also a constant.
+    """
 
     def __init__(self, builder: Any, pointer: Any) -> None:
         self.builder, self.pointer = builder, pointer
@@ -96,24 +114,27 @@ class Memory:
         self.set_lane(_times(index, 2), value.re)
         self.set_lane(_times(index, 2, 1), value.im)
 
-    def lane(self, index: Any) -> Lane:
+    def lane(self, index: Index | int) -> Lane:
         """The vector at `index`."""
         return Lane(self.builder, self.builder.load(self._vector(index), align=self._bytes))
 
-    def set_lane(self, index: Any, value: Lane) -> None:
+    def set_lane(self, index: Index | int, value: Lane) -> None:
         """Write the vector at `index`."""
         self.builder.store(value.value, self._vector(index), align=self._bytes)
 
-    def scalar(self, index: Any) -> Lane:
+    def scalar(self, index: Index | int) -> Lane:
         """The single number at `index`, in all lanes."""
-        return _spread(self.builder, self.builder.load(self.builder.gep(self.pointer, [index.value])))
+        return _spread(self.builder, self.builder.load(self.builder.gep(self.pointer, [self._place(index).value])))
 
     def constant(self, number: float) -> Lane:
         """A number of this array's precision in all lanes."""
         return Lane(self.builder, ir.Constant(ir.VectorType(self.pointer.type.pointee, LANES), [number] * LANES))
 
-    def _vector(self, index: Any) -> Any:
-        place = self.builder.gep(self.pointer, [_times(index, LANES).value])
+    def _place(self, index: Index | int) -> Index:
+        return index if isinstance(index, Index) else Index(self.builder, ir.Constant(_WORD, index))
+
+    def _vector(self, index: Index | int) -> Any:
+        place = self.builder.gep(self.pointer, [_times(self._place(index), LANES).value])
         return self.builder.bitcast(place, ir.VectorType(self.pointer.type.pointee, LANES).as_pointer())
 
 
@@ -123,8 +144,10 @@ class Index:
     def __init__(self, builder: Any, value: Any) -> None:
         self.builder, self.value = builder, value
 
-    def __add__(self, number: int) -> Index:
-        return _times(self, 1, number)
+    def __add__(self, other: Index | int) -> Index:
+        if isinstance(other, Index):
+            return Index(self.builder, self.builder.add(self.value, other.value))
+        return _times(self, 1, other)
 
     def __mul__(self, number: int) -> Index:
         return _times(self, number)
@@ -196,3 +219,33 @@ def _times(index: Any, factor: int, offset: int = 0) -> Index:
     word = index.value.type
     value = index.value if factor == 1 else index.builder.mul(index.value, ir.Constant(word, factor))
     return Index(index.builder, index.builder.add(value, ir.Constant(word, offset)) if offset else value)
+
+
+@staged(outputs=1)
+def load_lane(array: Any, index: Any) -> Any:
+    """One vector."""
+    return (array.lane(index),)
+
+
+@staged()
+def store_lane(array: Any, index: Any, value: Any) -> None:
+    """Write one vector."""
+    array.set_lane(index, value[0])
+
+
+@staged()
+def add_lane(array: Any, index: Any, value: Any) -> None:
+    """Add to one vector in memory."""
+    array.set_lane(index, array.lane(index) + value[0])
+
+
+@staged(outputs=1)
+def zero_lane(array: Any) -> Any:
+    """Zeros of the array's precision."""
+    return (array.constant(0.0),)
+
+
+@staged(outputs=1)
+def add_lanes(a: Any, b: Any) -> Any:
+    """The sum of two vectors."""
+    return (a[0] + b[0],)
