@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.spec import CircuitSpec
+from qhybrid.quantum.engine.compiler.absorption import absorb
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.engine.compiler.lowering import Rotation, lower
-from qhybrid.quantum.engine.compiler.paulis import absorb, collect, pauli_terms
+from qhybrid.quantum.engine.compiler.paulis import collect, pauli_terms
 from qhybrid.seeds import generator
 
 _TRIES = 1000
