@@ -7,15 +7,20 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
 from qhybrid.files import read_json
 from qhybrid.rundir import RECORDED_PACKAGES, installed_version
 
+app = typer.Typer()
 
-def print_findings() -> None:
-    """Print a table of findings."""
+
+@app.command()
+def doctor() -> None:
+    """Tell what this machine and this installation can do."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("what", "found", title="qhybrid doctor")
     for name, value in findings():
         table.add_row(name, value)

@@ -1,0 +1,136 @@
+"""`qhybrid run`, `train` and `sample`: the stages that make images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qhybrid.commands import devices, judge
+from qhybrid.commands.options import (
+    ConfigArgument,
+    DataRootOption,
+    DryRunOption,
+    OutOption,
+    ResumeOption,
+    RunArgument,
+    SetOption,
+    read_configuration,
+)
+from qhybrid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qhybrid.config import RunConfig
+    from qhybrid.rundir import RunDirectory
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Every stage that the configuration names: noise bank, train, sample, evaluate, hardware, report."""
+    settings = read_configuration(config, overrides, data_root)
+    devices.check_devices(settings)
+    devices.check_reliance(settings)
+    if dry_run:
+        _print_dry_run(settings)
+        return
+    devices.draw_bank(settings, resume)
+    from qhybrid.training.loop import train as train_model
+
+    directory = train_model(settings, out, resume=resume)
+    if settings.sampling is not None:
+        _sample(directory)
+    if settings.evaluation is not None:
+        judge.evaluate_images(directory)
+    if settings.hardware is not None:
+        devices.run_on_device(directory, settings.hardware, resume)
+    if settings.report:
+        judge.report_on(directory)
+    typer.echo(f"run directory: {directory.path}")
+
+
+@app.command()
+def train(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    dry_run: DryRunOption = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Train only; `--resume` goes on after an interruption, with the same result as without one."""
+    settings = read_configuration(config, overrides, data_root)
+    if dry_run:
+        _print_dry_run(settings)
+        return
+    from qhybrid.training.loop import train as train_model
+
+    directory = train_model(settings, out, resume=resume)
+    typer.echo(f"run directory: {directory.path}")
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    images: Annotated[int | None, typer.Option(help="Number of images.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm-solver++, unipc, or a registered one.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Reverse steps.")] = None,
+    eta: Annotated[float | None, typer.Option(help="Noise level of ddim, 0 to 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")] = None,
+    classes: Annotated[
+        str | None, typer.Option("--class", metavar="C,C,...", help="Classes to take in turn, e.g. 3,7.")
+    ] = None,
+    guidance: Annotated[float | None, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = None,
+) -> None:
+    """Generate images from the last checkpoint of a run."""
+    from qhybrid.rundir import RunDirectory
+
+    chosen = None if classes is None else _class_numbers(classes)
+    given = {"images": images, "sampler": sampler, "steps": steps, "eta": eta, "seed": seed}
+    _sample(RunDirectory.open(run), **given, classes=chosen, guidance=guidance)
+
+
+def _sample(run: RunDirectory, **overrides: Any) -> None:
+    from qhybrid.config import SamplingConfig, build_section
+    from qhybrid.sampling.generate import sample as generate_images
+
+    stored = (run.config().sampling or SamplingConfig()).model_dump()
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if "images" in given and isinstance(stored["classes"], dict):
+        # Another number of images than the counts of the run's own section: its classes in turn.
+        stored["classes"] = list(stored["classes"])
+    images = generate_images(run, build_section(SamplingConfig, stored | given, "sampling"))
+    typer.echo(f"{len(images)} images: {run.images_file}, {run.grid_file}")
+
+
+def _class_numbers(text: str) -> list[int]:
+    """The classes of `--class 3,7`.
+
+    Raises:
+        ConfigError: Not numbers separated by commas.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ConfigError(f"--class `{text}`: expected class numbers separated by commas, e.g. 3,7")
+    return [int(part) for part in parts]
+
+
+def _print_dry_run(config: RunConfig) -> None:
+    from qhybrid.config import dump_config
+    from qhybrid.studies.time_estimate import estimate
+
+    typer.echo(dump_config(config).rstrip())
+    if devices.bank_to_draw(config) is not None:
+        typer.echo("the noise bank is drawn first (its cost: `qhybrid hardware noise --config CONFIG --dry-run`)")
+        typer.echo("the times of training and sampling are measured with it, so they can be told once it is there")
+        return
+    for line in estimate(config):
+        typer.echo(line)

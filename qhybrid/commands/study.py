@@ -1,0 +1,40 @@
+"""`qhybrid study`: every cell of a factorial study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qhybrid.commands.options import DataRootOption, SetOption, echoed_options
+
+app = typer.Typer()
+
+
+@app.command()
+def study(
+    file: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="YAML file, e.g. configs/studies/noise_factorial.yaml.")
+    ],
+    overrides: SetOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: runs/<name>]")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each in a process of its own.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the cells and the estimated time, and stop.")
+    ] = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Train, sample and judge every cell of a factorial study, paired by seed; run again, it goes on."""
+    from qhybrid.studies.plan import load_study
+
+    plan = load_study(file, overrides or (), echoed_options(overrides, data_root))
+    if dry_run:
+        from qhybrid.studies.report import plan_lines
+
+        for line in plan_lines(plan, jobs):
+            typer.echo(line)
+        return
+    from qhybrid.studies.run import run_study
+
+    run_study(plan, out or Path("runs") / plan.config.name, jobs=jobs, echo=typer.echo)
