@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,11 @@ def _check_knots(kind: str, knots: list[list[float]] | None) -> None:
         raise ValueError(f"the u of the knots must rise from 0 to 1, found {positions}")
     if not all(math.isfinite(value) for _, value in knots):
         raise ValueError(f"the values of the knots must be finite, found {[value for _, value in knots]}")
+
+
+def _names_of(section: type[Section], field: str) -> dict[str, Any]:
+    """JSON Schema of the names that a field of literals allows."""
+    return {"enum": list(get_args(section.model_fields[field].annotation))}
 
 
 class ScheduleConfig(Section):
@@ -77,6 +82,11 @@ class ScheduleConfig(Section):
         ),
     )
 
+    @classmethod
+    def short_form(cls) -> dict[str, Any]:
+        """The kind alone."""
+        return _names_of(cls, "kind")
+
     @model_validator(mode="before")
     @classmethod
     def _kind_alone(cls, value: Any) -> Any:
@@ -115,6 +125,11 @@ class TimeDensityConfig(Section):
             " are 0 or more, not all 0; null for every other kind."
         ),
     )
+
+    @classmethod
+    def short_form(cls) -> dict[str, Any]:
+        """The kind alone."""
+        return _names_of(cls, "kind")
 
     @model_validator(mode="before")
     @classmethod
@@ -158,6 +173,11 @@ class ShareConfig(Section):
             "in 0 to 1; null for every other kind."
         ),
     )
+
+    @classmethod
+    def short_form(cls) -> dict[str, Any]:
+        """A constant share."""
+        return {"type": "number", "minimum": 0, "maximum": 1}
 
     @model_validator(mode="before")
     @classmethod
@@ -258,6 +278,11 @@ class NoiseConfig(Section):
     accept: list[str] = Field(
         default_factory=list, description="Names of banks that are taken although their certificate fails."
     )
+
+    @classmethod
+    def short_form(cls) -> dict[str, Any]:
+        """The source alone."""
+        return _names_of(cls, "source")
 
     @model_validator(mode="before")
     @classmethod

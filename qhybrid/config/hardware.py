@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from qhybrid.config.section import Section, Seed, check_seeds
+
+_RANGES = r"^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$"
+_STEPS_SCHEMA = {
+    "anyOf": [
+        {"enum": ["auto", "all"]},
+        {"type": "string", "pattern": _RANGES},
+        {"type": "array", "items": {"type": "integer"}},
+    ]
+}
 
 
 class HardwareConfig(Section):
@@ -22,7 +31,7 @@ class HardwareConfig(Section):
     )
     images: int = Field(default=16, ge=1, description="Number of images to generate, at least 1.")
     steps: int = Field(default=8, ge=1, description="Reverse steps per image, at least 1.")
-    qpu_steps: Literal["auto", "all"] | list[int] = Field(
+    qpu_steps: Annotated[Literal["auto", "all"] | list[int], WithJsonSchema(_STEPS_SCHEMA)] = Field(
         default="auto",
         description=(
             "Reverse steps whose circuit runs on the device, counted from 0 (pure noise): a list, a text such as "
@@ -100,7 +109,7 @@ class HardwareConfig(Section):
     @classmethod
     def _ranges_of_steps(cls, value: Any) -> Any:
         """`0-3,6` is short for `[0, 1, 2, 3, 6]`."""
-        if not isinstance(value, str) or not re.fullmatch(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", value):
+        if not isinstance(value, str) or not re.fullmatch(_RANGES, value):
             return value
         bounds = [[int(number) for number in part.split("-")] for part in value.split(",")]
         return [step for bound in bounds for step in range(bound[0], bound[-1] + 1)]

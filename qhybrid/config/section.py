@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """A seed: what fits a signed 64-bit integer, since seeds are stored as such beside the images they made."""
@@ -17,6 +19,25 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def short_form(cls) -> dict[str, Any] | None:
+        """JSON Schema of a value that may stand for the whole section, e.g. a name; None if only a mapping may."""
+        return None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The mapping of the section's keys, or its short form."""
+        mapping = handler(core_schema)
+        short = cls.short_form()
+        if short is None:
+            return mapping
+        content = handler.resolve_ref_schema(mapping)
+        described: dict[str, Any] = {key: content.pop(key) for key in ("title", "description") if key in content}
+        alternatives: dict[str, Any] = described | {"anyOf": [short, dict(content)]}
+        content.clear()
+        content.update(alternatives)
+        return mapping
 
 
 SectionT = TypeVar("SectionT", bound=Section)

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from qhybrid.checkpoints.stages import circuit_in
 from qhybrid.config import (
@@ -28,14 +28,17 @@ from qhybrid.config import (
     build_section,
     read_mapping,
 )
+from qhybrid.config.schema import TextOr
 from qhybrid.errors import ConfigError
 from qhybrid.evaluation.explanations import TITLES
 
 Kind = Literal["train", "sample"]
 Levels = dict[str, str]
-Factors = dict[str, dict[str, dict[str, Any]]]
 
 _NAME = r"^[A-Za-z0-9._-]+$"
+_KEYS = {"type": "object", "propertyNames": {"pattern": rf"^({'|'.join(RunConfig.model_fields)})(\..+)?$"}}
+Factors = dict[str, dict[str, Annotated[dict[str, Any], WithJsonSchema(_KEYS)]]]
+
 # What sampling and evaluation read; all else belongs to the checkpoint.
 _SAMPLING_KEYS = ("sampling", "evaluation", "quantum.noise", "quantum.shots", "quantum.simulator", "diffusion.noise")
 # Image i of seed s is drawn from stream s * this + i, so that no two seeds share an image.
@@ -55,13 +58,17 @@ class StudyConfig(Section):
     name: str = Field(
         pattern=_NAME, description="Name of the study and of its default folder: letters, digits, `.`, `_` and `-`."
     )
-    base: str | dict[str, Any] = Field(
+    base: Annotated[str | dict[str, Any], TextOr(RunConfig)] = Field(
         description="What all runs share: the sections of a run, or the path of a configuration beside the study."
     )
     seeds: list[int] = Field(
         min_length=1, description="Seeds of the repetitions, all different, 0 or more; cells are compared seed by seed."
     )
-    metric: str = Field(default="kid", description="Metric that cells are compared by, named as in `evaluation.json`.")
+    metric: str = Field(
+        default="kid",
+        description="Metric that cells are compared by, named as in `evaluation.json`.",
+        json_schema_extra={"enum": list(TITLES)},
+    )
     train: Factors = Field(
         default={}, description="Factors of what is trained: factor, its levels, and the keys that each level sets."
     )
