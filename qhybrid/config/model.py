@@ -41,6 +41,11 @@ class BottleneckConfig(Section):
         "class`, the class.",
     )
 
+    @classmethod
+    def short_form(cls) -> dict[str, Any]:
+        """The old spelling: the core alone."""
+        return {"enum": ["plain", "se", "quantum", "published"], "deprecated": True}
+
     @field_validator("sees")
     @classmethod
     def _in_one_order(cls, value: list[str] | None) -> list[str] | None:
