@@ -44,38 +44,47 @@ class RunDirectory:
 
     @property
     def config_file(self) -> Path:
+        """The resolved configuration, enough to repeat the run."""
         return self.path / "config.yaml"
 
     @property
     def meta_file(self) -> Path:
+        """Versions, machine and git revision."""
         return self.path / "meta.json"
 
     @property
     def train_log(self) -> Path:
+        """A row of JSON for each logging window of the training."""
         return self.path / "train.jsonl"
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of the checkpoints, one `step-N` folder each."""
         return self.path / "checkpoints"
 
     @property
     def images_file(self) -> Path:
+        """Sampled images as uint8 and the seed of each."""
         return self.path / "samples" / "images.npz"
 
     @property
     def grid_file(self) -> Path:
+        """Picture of the first sampled images."""
         return self.path / "samples" / "grid.png"
 
     @property
     def evaluation_file(self) -> Path:
+        """Each metric with its value, interval and floor."""
         return self.path / "evaluation.json"
 
     @property
     def hardware(self) -> Path:
+        """Folder of the plan, jobs and results of a device."""
         return self.path / "hardware"
 
     @property
     def report_file(self) -> Path:
+        """The report, one self-contained page."""
         return self.path / "report.html"
 
     @classmethod
@@ -115,7 +124,7 @@ class RunDirectory:
         return load_config(self.config_file)
 
     def _is_fresh(self) -> bool:
-        """An empty folder, or one whose maker was killed while it wrote the first file."""
+        """Whether the folder is empty, or its maker was killed while it wrote the first file."""
         unfinished = f".{self.config_file.name}."
         return self.path.is_dir() and all(entry.name.startswith(unfinished) for entry in self.path.iterdir())
 
@@ -167,7 +176,13 @@ def _git_revision() -> str | None:
 
 
 def changed_keys(stored: Any, wanted: Any, prefix: str = "") -> list[str]:
-    """Leaves in which two nested mappings differ, each as `key: value there, value here`."""
+    """Leaves in which two nested mappings differ, each as `key: value there, value here`.
+
+    Args:
+        stored: A nested mapping, or a value.
+        wanted: What it is compared with.
+        prefix: Dotted key under which both stand; empty at the root.
+    """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         return [
             name

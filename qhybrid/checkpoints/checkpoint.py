@@ -146,6 +146,11 @@ def load_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
 def load_weights(model: UNet, folder: Path, *, ema: bool) -> None:
     """Copy a checkpoint's weights into a model.
 
+    Args:
+        model: Changed in place.
+        folder: The checkpoint's folder.
+        ema: Whether the averaged weights are taken, those that are sampled from.
+
     Raises:
         RunDirectoryError: The file is damaged, or its tensors are not the model's.
     """
@@ -164,7 +169,11 @@ def load_weights(model: UNet, folder: Path, *, ema: bool) -> None:
 
 
 def load_training_state(folder: Path) -> dict[str, Any]:
-    """Optimizer state and counters of a checkpoint, as given to `save_checkpoint`."""
+    """Optimizer state and counters of a checkpoint, as given to `save_checkpoint`.
+
+    Raises:
+        RunDirectoryError: The file is missing or damaged.
+    """
     file = folder / _STATE
     try:
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
@@ -175,6 +184,11 @@ def load_training_state(folder: Path) -> dict[str, Any]:
 
 def check_same_architecture(folder: Path, stored: RunConfig, wanted: RunConfig) -> None:
     """Refuse a checkpoint whose network or data differ from the run's.
+
+    Args:
+        folder: The checkpoint, for the message.
+        stored: Configuration of the checkpoint.
+        wanted: Configuration of the run.
 
     Raises:
         RunDirectoryError: Names each key that differs.

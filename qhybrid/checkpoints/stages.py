@@ -21,7 +21,7 @@ def circuit_in(config: RunConfig, stage: Stage) -> RunConfig:
 
 
 def exact(quantum: QuantumConfig) -> QuantumConfig:
-    """The same circuit without shots and device noise."""
+    """A circuit's section without shots and device noise: expectation values are computed exactly."""
     return quantum.model_copy(update={"noise": None, "shots": None, "gradient": "exact"})
 
 

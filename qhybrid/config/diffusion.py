@@ -84,7 +84,7 @@ class ScheduleConfig(Section):
 
     @classmethod
     def short_form(cls) -> dict[str, Any]:
-        """The kind alone."""
+        """JSON Schema of the kind alone."""
         return _names_of(cls, "kind")
 
     @model_validator(mode="before")
@@ -128,7 +128,7 @@ class TimeDensityConfig(Section):
 
     @classmethod
     def short_form(cls) -> dict[str, Any]:
-        """The kind alone."""
+        """JSON Schema of the kind alone."""
         return _names_of(cls, "kind")
 
     @model_validator(mode="before")
@@ -176,7 +176,7 @@ class ShareConfig(Section):
 
     @classmethod
     def short_form(cls) -> dict[str, Any]:
-        """A constant share."""
+        """JSON Schema of a constant share."""
         return {"type": "number", "minimum": 0, "maximum": 1}
 
     @model_validator(mode="before")
@@ -281,7 +281,7 @@ class NoiseConfig(Section):
 
     @classmethod
     def short_form(cls) -> dict[str, Any]:
-        """The source alone."""
+        """JSON Schema of the source alone."""
         return _names_of(cls, "source")
 
     @model_validator(mode="before")

@@ -43,7 +43,7 @@ class BottleneckConfig(Section):
 
     @classmethod
     def short_form(cls) -> dict[str, Any]:
-        """The old spelling: the core alone."""
+        """JSON Schema of the old spelling, the core alone."""
         return {"enum": ["plain", "se", "quantum", "published"], "deprecated": True}
 
     @field_validator("sees")

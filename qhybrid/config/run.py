@@ -118,6 +118,11 @@ def build_config(values: Mapping[str, Any], origin: str = "configuration") -> Ru
 def build_section(section: type[SectionT], values: Mapping[str, Any], origin: str) -> SectionT:
     """Validate the values of one section, e.g. a stored one with options of the command line on top.
 
+    Args:
+        section: The model, e.g. `SamplingConfig`.
+        values: Its keys.
+        origin: What a message names as the place of the values, e.g. a file.
+
     Raises:
         ConfigError: One line that names each wrong key, its value and what is allowed.
     """

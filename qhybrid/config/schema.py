@@ -24,12 +24,12 @@ class TextOr:
     section: type[Section]
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A text, or the section."""
+        """JSON Schema of a text, or of the section."""
         return {"anyOf": [{"type": "string"}, handler(self.section.__pydantic_core_schema__)]}
 
 
 class _Plain(GenerateJsonSchema):
-    """Without what says nothing new: titles made of keys, and defaults of sections, which stand at their own keys."""
+    """Leaves out what says nothing new: titles made of keys, and the defaults of whole sections."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

@@ -27,7 +27,7 @@ class Section(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The mapping of the section's keys, or its short form."""
+        """JSON Schema of the mapping of the section's keys, or of its short form."""
         mapping = handler(core_schema)
         short = cls.short_form()
         if short is None:

@@ -82,6 +82,12 @@ def parse_override(text: str) -> tuple[str, Any]:
 def apply_override(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
     """Set the dotted `key` of nested sections, in place.
 
+    Args:
+        values: Nested sections, not yet validated.
+        key: Dotted key, e.g. `training.steps`; sections that are missing are made.
+        value: What the key is set to.
+        origin: What a message names as the place of the key, e.g. `--set a.b=c`.
+
     Raises:
         ConfigError: A part of the key is empty, or is a value where a section is needed.
     """

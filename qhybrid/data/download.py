@@ -39,6 +39,11 @@ def data_root(root: str | None) -> Path:
 def obtain(file: RemoteFile, root: Path, *, download: bool) -> Path:
     """Path of a file whose checksum has been verified; downloaded if it is missing and `download` is set.
 
+    Args:
+        file: Where it is published, and the places under `root` where it may lie.
+        root: Folder of data sets.
+        download: Whether a missing file is downloaded.
+
     Raises:
         DataError: Missing and not to be downloaded; the download failed; the content is not the published one.
     """

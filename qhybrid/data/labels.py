@@ -42,7 +42,7 @@ class LabelSpace:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> LabelSpace:
-        """What `to_json` has made.
+        """The label space that `to_json` has written.
 
         Raises:
             KeyError, TypeError, ValueError: It has another content.
@@ -54,7 +54,7 @@ class LabelSpace:
         return cls(names, labels, counts)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able content."""
+        """The label space as values that JSON can hold."""
         return {"names": list(self.names), "labels": self.labels.tolist(), "counts": self.counts.tolist()}
 
     @property

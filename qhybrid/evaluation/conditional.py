@@ -55,7 +55,14 @@ class Judged:
 
 
 def class_metrics(generated: Judged, real: Judged, data: ImageData, config: EvaluationConfig) -> dict[str, Any]:
-    """The entries of `evaluation.json` that need to know which class each image was asked to show."""
+    """The entries of `evaluation.json` that need to know which class each image was asked to show.
+
+    Args:
+        generated: Generated images as the classifier judges them, with the labels asked for.
+        real: Test images as the classifier judges them, with their own labels.
+        data: The data set, for the names of the classes.
+        config: Subsets and seed.
+    """
     accuracy = (
         {"class_accuracy": _not_for_multi_label(generated, config), "label_auc": _label_auc(generated, real, config)}
         if generated.multi_label

@@ -24,7 +24,17 @@ def subset_interval(
     rng: np.random.Generator,
     bounds: Interval = (-np.inf, np.inf),
 ) -> Interval:
-    """Interval of one statistic, see `subset_intervals`."""
+    """Interval of one statistic, see `subset_intervals`.
+
+    Args:
+        statistic: Called with positions of both samples.
+        value: The statistic of the whole samples.
+        counts: Sizes of the two samples.
+        fraction: Size of a subset, as a share of its sample, in (0, 0.5].
+        subsets: Number of subsets.
+        rng: Draws the subsets.
+        bounds: Least and largest value that the statistic can have.
+    """
     return subset_intervals(
         lambda i, j: (statistic(i, j),),
         (value,),
@@ -97,7 +107,14 @@ def wilson_interval(share: float, count: float) -> Interval:
 def bootstrap_interval(
     statistic: Callable[[Indices], float], count: int, *, repeats: int, rng: np.random.Generator
 ) -> Interval:
-    """Percentile interval of a statistic of one sample, images drawn with replacement; confidence 95 %."""
+    """Percentile interval of a statistic of one sample, images drawn with replacement; confidence 95 %.
+
+    Args:
+        statistic: Called with positions of the sample.
+        count: Size of the sample.
+        repeats: Number of resamples.
+        rng: Draws the resamples.
+    """
     draws = [statistic(rng.integers(0, count, count)) for _ in range(repeats)]
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -82,7 +82,14 @@ class NearestDistances:
 
 
 def nearest_distances(queries: Images, train: Images, reference: Images, rng: np.random.Generator) -> NearestDistances:
-    """Compare `queries` with `len(reference)` training images (drawn anew each time) and with all of `reference`."""
+    """Compare `queries` with `len(reference)` training images (drawn anew each time) and with all of `reference`.
+
+    Args:
+        queries: uint8 `(N, H, W, C)`.
+        train: Training images, uint8 `(M, H, W, C)`.
+        reference: Held-out images, uint8 `(R, H, W, C)`.
+        rng: Draws the training images.
+    """
     size = min(len(train), len(reference))
     draws = 1 if size == len(train) else _DRAWS
     to_train = _distances(queries, train)

@@ -85,6 +85,11 @@ def asked_mix(labels: Labels, data: ImageData, seed: int) -> Labels:
     Images asked for in equal numbers of each class follow another law than a test set in which one class is rare, and
     would keep their distance however good each class is. Rows of a multi-label set are asked for as often as they
     occur.
+
+    Args:
+        labels: What each generated image was asked to show, `(N,)` or `(N, K)`.
+        data: The data set.
+        seed: Seed of the draw.
     """
     everything = np.arange(len(data.test))
     if data.multi_label:

@@ -29,7 +29,14 @@ _ANY, _POSITIVE, _SHARE = (-np.inf, np.inf), (0.0, np.inf), (0.0, 1.0)
 
 
 def distance_scores(x: Floats, y: Floats, config: EvaluationConfig, advance: Advance) -> dict[str, Any]:
-    """KID, FID, precision, recall, density and coverage with intervals and floors."""
+    """KID, FID, precision, recall, density and coverage with intervals and floors.
+
+    Args:
+        x: Features of the generated images, `(N, D)`.
+        y: Features of the real images, `(M, D)`.
+        config: Subsets, neighbours and seed.
+        advance: Told when a group of metrics is done.
+    """
     rng = evaluation_generator(config.seed, "distances")
     smaller = min(len(x), len(y))
     equal = min(smaller, _MAX_NEIGHBOURHOOD)
@@ -52,7 +59,14 @@ def distance_scores(x: Floats, y: Floats, config: EvaluationConfig, advance: Adv
 
 
 def kid_score(x: Floats, y: Floats, config: EvaluationConfig, rng: np.random.Generator) -> dict[str, Any]:
-    """The entry of KID alone, with interval and floor."""
+    """The entry of the kernel distance (KID) alone, with interval and floor.
+
+    Args:
+        x: Features of the generated images, `(N, D)`.
+        y: Features of the real images, `(M, D)`.
+        config: Subsets, neighbours and seed.
+        rng: Draws the subsets.
+    """
     fraction = min(config.kid_subset_size / min(len(x), len(y)), 0.5)
     return _judge({"kid": _ANY}, lambda a, b: (kernel_distance(a, b),), x, y, fraction, config, rng)["kid"]
 
@@ -127,7 +141,15 @@ def _floors(metric: Metric, x: Floats, y: Floats, rng: np.random.Generator) -> l
 
 
 def class_scores(p_generated: Floats, p_real: Floats, data: ImageData, wanted: list[int], seed: int) -> dict[str, Any]:
-    """How sure the classifier is, and which classes it sees."""
+    """How sure the classifier is, and which classes it sees.
+
+    Args:
+        p_generated: The classifier's probabilities for the generated images, `(N, K)`.
+        p_real: The classifier's probabilities for the real images, `(M, K)`.
+        data: The data set, for the names and number of classes.
+        wanted: Numbers of the classes that were asked for.
+        seed: Seed of the bootstrap.
+    """
     rng = evaluation_generator(seed, "classes")
     # Independent labels are each present or absent, so being sure of absence counts as well.
     sure_g, sure_r = (
@@ -192,7 +214,14 @@ def _law(hits: Floats) -> Floats:
 
 
 def memorisation_scores(generated: Images, data: ImageData, others: HeldOut, seed: int) -> dict[str, Any]:
-    """Nearest training against nearest held-out image: share and distance ratio, with held-out queries as floor."""
+    """Nearest training against nearest held-out image: share and distance ratio, with held-out queries as floor.
+
+    Args:
+        generated: uint8 `(N, H, W, C)`.
+        data: The data set, whose training images are the ones that may have been memorised.
+        others: Held-out images of the same law.
+        seed: Seed of the draws and of the bootstrap.
+    """
     rng = evaluation_generator(seed, "memorisation")
     found = nearest_distances(generated, data.train, others.reference, rng)
     calibration = nearest_distances(others.queries, data.train, others.reference, rng)

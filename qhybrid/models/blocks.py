@@ -27,6 +27,7 @@ class TimeEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(self, t: Tensor) -> Tensor:
+        """Embedding `(B, dim)` of time steps `(B,)`."""
         angles = t.float()[:, None] * self.frequencies
         embedded: Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
         return embedded
@@ -54,6 +55,7 @@ class ConvBlock(nn.Module):
         self.time = nn.Linear(time_dim, c_out)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Features `(B, C_out, H', W')` of features `(B, C_in, H, W)` and the time embedding `(B, time_dim)`."""
         return F.silu(self.norm(self.conv(x)) + self.time(embedding)[:, :, None, None])
 
 
@@ -68,5 +70,6 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Features `(B, C, H, W)` of features of that shape and the time embedding `(B, time_dim)`."""
         residual: Tensor = self.second(self.first(x, embedding))
         return x + residual

@@ -158,6 +158,11 @@ class NoBottleneck(nn.Module):
     def inputs(self, features: Tensor, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
         """No input: `(B, 0)`.
 
+        Args:
+            features: The encoder's deepest features `(B, C, h, w)`.
+            embedding: Time embedding `(B, time_dim)`; not used.
+            labels: None: an unconditional model has no labels.
+
         Raises:
             ConfigError: Labels, which nothing here could take.
         """
@@ -166,5 +171,11 @@ class NoBottleneck(nn.Module):
         return features.new_zeros(len(features), 0)
 
     def apply_outputs(self, features: Tensor, embedding: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and time embedding as they are."""
+        """Features and time embedding as they are.
+
+        Args:
+            features: The encoder's deepest features `(B, C, h, w)`.
+            embedding: Time embedding `(B, time_dim)`.
+            outputs: No outputs, `(B, 0)`.
+        """
         return features, embedding

@@ -53,7 +53,13 @@ def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None)
 
 
 def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDirectory) -> NDArray[np.uint8]:
-    """Generate images with a checkpoint; write them into a run directory, its own or another one."""
+    """Generate images with a checkpoint; write them into a run directory, its own or another one.
+
+    Args:
+        checkpoint: The model.
+        config: How many images, from which seeds, by which sampler.
+        run: Where `samples/` is written.
+    """
     check_sampling(checkpoint.config, config)
     labels = asked_labels(checkpoint, config, config.images)
     staged = circuit_in(checkpoint.config, "sampling")
@@ -76,6 +82,11 @@ def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDi
 
 def asked_labels(checkpoint: Checkpoint, config: SamplingConfig, n: int) -> Labels | None:
     """Labels of the first n images that a configuration asks for, see `LabelSpace.asked`; `None` if unconditional.
+
+    Args:
+        checkpoint: The model, which knows the labels of its training images.
+        config: Which classes are asked for.
+        n: Number of images.
 
     Raises:
         DataError: A class that the training images do not have.
@@ -120,7 +131,14 @@ def generate(
 def generate_batch(
     checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int], labels: Labels | None = None
 ) -> Tensor:
-    """One batch, `(B, C, H, W)` in [-1, 1] up to clipping; arguments as of `generate`, without its default labels."""
+    """One batch of images, float32 `(B, C, H, W)` in [-1, 1] up to clipping.
+
+    Args:
+        checkpoint: The model.
+        config: By which sampler, in how many steps.
+        seeds: One per image, B of them.
+        labels: One per image, int64 `(B,)` or `(B, K)`; None for an unconditional model.
+    """
     missing = max(0, _SMALLEST_BATCH - len(seeds))
     filled = seeds + [seeds[-1]] * missing
     shape = checkpoint.image_shape

@@ -18,7 +18,7 @@ from qhybrid.seeds import Stream, generator
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's draw.
+    """What one training step works on.
 
     Attributes:
         images: `(B, C, H, W)` in [-1, 1].
@@ -34,7 +34,7 @@ class Batch:
     labels: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
+        """A copy of the batch on another device."""
         labels = None if self.labels is None else self.labels.to(device)
         return Batch(self.images.to(device), self.epsilon.to(device), self.t.to(device), labels)
 

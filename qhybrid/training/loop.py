@@ -100,7 +100,11 @@ class Trainer:
         return model
 
     def train_step(self) -> dict[str, float]:
-        """One optimizer step; returns the gradient norm of every parameter group, before clipping."""
+        """One optimizer step; returns the gradient norm of every parameter group, before clipping.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
         training = self.config.training
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         batch = self.batches[self.step].part(rank, processes).to(self.accelerator.device)
@@ -127,12 +131,12 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """Of the coming step: linear warm-up, then constant."""
+        """Learning rate of the coming step: it rises linearly over `warmup_steps`, then stays."""
         training = self.config.training
         return training.learning_rate * min(1.0, (self.step + 1) / max(1, training.warmup_steps))
 
     def log_row(self, norms: dict[str, float], learning_rate: float) -> dict[str, Any]:
-        """The window's row; starts a new window."""
+        """The log's row over the steps since the last one; the next row starts anew."""
         sums = self.window.state()
         self.window = _Window(seconds=sums["seconds"])
         return {
@@ -145,7 +149,7 @@ class Trainer:
         }
 
     def save(self, run: RunDirectory) -> None:
-        """Write a checkpoint of the present step."""
+        """Write a checkpoint of the current step into a run directory."""
         state = {
             "optimizer": self.optimizer.state_dict(),
             "ema_step": int(self.ema.step),
@@ -157,7 +161,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def restore(self, folder: Path) -> None:
-        """Take up a checkpoint."""
+        """Set weights, optimizer, averages and step to those of a checkpoint's folder."""
         state = load_training_state(folder)
         load_weights(self.unwrapped, folder, ema=False)
         load_weights(self.ema.ema_model, folder, ema=True)
@@ -201,7 +205,7 @@ def prepare(config: RunConfig) -> Trainer:
 
 
 def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = False) -> RunDirectory:
-    """Train, writing log and checkpoints.
+    """Train a model into a run directory, writing its log and checkpoints.
 
     On SIGINT or SIGTERM a checkpoint is written and `Interrupted` raised; after SIGKILL the last one is there.
     A resumed run ends with the weights of one that was never interrupted, bit for bit (CPU, same thread count).
