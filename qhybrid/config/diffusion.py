@@ -281,8 +281,8 @@ class NoiseConfig(Section):
 
     @classmethod
     def short_form(cls) -> dict[str, Any]:
-        """JSON Schema of the source alone."""
-        return _names_of(cls, "source")
+        """JSON Schema of the source alone, ours or another package's."""
+        return {"type": "string", "examples": ["gaussian", *QUANTUM_SOURCES]}
 
     @model_validator(mode="before")
     @classmethod
