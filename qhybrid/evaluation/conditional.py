@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData
 from qhybrid.evaluation.intervals import CONFIDENCE, bootstrap_interval, wilson_interval
+from qhybrid.evaluation.samples import members
 from qhybrid.evaluation.scores import kid_score
 from qhybrid.seeds import generator
 
@@ -27,7 +28,6 @@ CLASS_MINIMUM = 10
 """Fewest generated and real images of a class for a KID of its own."""
 
 _REPEATS = 300
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,6 @@ class Judged:
     def multi_label(self) -> bool:
         """Whether an image can carry several labels."""
         return self.labels.ndim == 2
-
-    def members(self, label: int) -> NDArray[np.int64]:
-        """Places of the images of a class, or of those that carry its label."""
-        return np.flatnonzero(self.labels[:, label] == 1 if self.multi_label else self.labels == label)
 
 
 def class_metrics(generated: Judged, real: Judged, data: ImageData, config: EvaluationConfig) -> dict[str, Any]:
@@ -102,8 +98,8 @@ def _class_accuracy(
     right, real_right = hits(generated.probabilities, generated.labels), hits(real.probabilities, real.labels)
     by_class = {
         names[label]: {
-            **_share(right[generated.members(label)], "n_generated"),
-            "floor": _share(real_right[real.members(label)], "n_real"),
+            **_share(right[members(generated.labels, label)], "n_generated"),
+            "floor": _share(real_right[members(real.labels, label)], "n_real"),
         }
         for label in np.unique(generated.labels).tolist()
     }
@@ -192,7 +188,7 @@ def _class_kid(generated: Judged, real: Judged, names: tuple[str, ...], config: 
     present = generated.labels.sum(axis=0).nonzero()[0] if generated.multi_label else np.unique(generated.labels)
     by_class: dict[str, Any] = {}
     for label in present.tolist():
-        own, reference = generated.members(label), real.members(label)
+        own, reference = members(generated.labels, label), members(real.labels, label)
         counts = {"n_generated": len(own), "n_real": len(reference)}
         few = min(counts.values()) < CLASS_MINIMUM
         reason = f"{len(own)} generated and {len(reference)} real images, {CLASS_MINIMUM} of each are needed"

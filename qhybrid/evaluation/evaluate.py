@@ -23,11 +23,11 @@ from qhybrid.evaluation.explanations import TITLES
 from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.memorisation import held_out, nearest_images
 from qhybrid.evaluation.reliance import measure_reliance
-from qhybrid.evaluation.samples import asked_mix, load_samples
+from qhybrid.evaluation.samples import asked_mix, load_samples, members
 from qhybrid.evaluation.scores import class_scores, distance_scores, memorisation_scores
 from qhybrid.evaluation.synthetic import synthetic_training
 from qhybrid.files import write_json
-from qhybrid.pictures.grids import image_grid, labelled_rows
+from qhybrid.pictures.grids import image_grid, labelled_rows, titled_rows
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 from qhybrid.seeds import evaluation_generator
@@ -35,6 +35,8 @@ from qhybrid.seeds import evaluation_generator
 Images = NDArray[np.uint8]
 
 _SHOWN = 10
+_MOST_ROWS = 20
+_LONGEST_NAME = 24
 
 
 def evaluate(
@@ -100,8 +102,7 @@ def evaluate(
     relied = None
     if reliance and checkpoint is not None:
         relied = measure_reliance(checkpoint, samples, data, y, extractor, config)
-    image_grid(generated[:100], run.path / "evaluation" / "generated.png", columns=_SHOWN)
-    image_grid(reference[_spread(len(reference), 100)], run.path / "evaluation" / "real.png", columns=_SHOWN)
+    _show(generated, samples.labels, reference, data, run)
     result = {
         "primary_metric": "kid",
         "dataset": data.name,
@@ -140,6 +141,24 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
     if relied is not None:
         lines.append(f"Reliance: {relied.get('statement') or 'not measured (' + relied['reason'] + ')'}")
     return lines
+
+
+def _show(
+    generated: Images, labels: NDArray[np.int64] | None, reference: Images, data: ImageData, run: RunDirectory
+) -> None:
+    """The pictures `generated.png` and `real.png`; of a conditional model, with a row per class asked for."""
+    folder = run.path / "evaluation"
+    if labels is None:
+        image_grid(generated[:100], folder / "generated.png", columns=_SHOWN)
+        image_grid(reference[_spread(len(reference), 100)], folder / "real.png", columns=_SHOWN)
+        return
+    asked = np.flatnonzero(labels.any(axis=0)) if data.multi_label else np.unique(labels)
+    shown = asked[:_MOST_ROWS].tolist()
+    for name, images, truth in (("generated", generated, labels), ("real", data.test, data.test_labels)):
+        rows = [(data.class_names[k][:_LONGEST_NAME], images[members(truth, k)[:_SHOWN]]) for k in shown]
+        rows = [(title, found) for title, found in rows if len(found)]
+        if rows:
+            titled_rows(rows, folder / f"{name}.png", _SHOWN)
 
 
 def _memorisation(generated: Images, data: ImageData, seed: int, run: RunDirectory) -> dict[str, Any]:

@@ -69,6 +69,11 @@ def load_samples(run: RunDirectory, data: ImageData) -> Samples:
     return Samples(np.asarray(images, np.uint8), seeds, labels)
 
 
+def members(labels: Labels, k: int) -> Labels:
+    """Places of the images of class k, or of those of a multi-label set that carry it."""
+    return np.flatnonzero(labels[:, k] == 1 if labels.ndim == 2 else labels == k)
+
+
 def _check_labels(labels: Labels, count: int, data: ImageData) -> None:
     most = 1 if data.multi_label else len(data.class_names) - 1
     shape = (count, *data.train_labels.shape[1:])

@@ -38,12 +38,13 @@ def image_grid(images: Images, path: str | Path, columns: int | None = None) -> 
     _save(Image.fromarray(_tile(rgb, columns or int(np.ceil(np.sqrt(len(rgb)))))), path)
 
 
-def labelled_rows(rows: Sequence[tuple[str, Images]], path: str | Path) -> None:
+def labelled_rows(rows: Sequence[tuple[str, Images]], path: str | Path, heads: Sequence[str] = ()) -> None:
     """Write several rows of images under each other, each with a label above it: image i of all rows belongs together.
 
     Args:
         rows: Pairs of label and uint8 images; every row of the same length and shape.
         path: The PNG file; written atomically.
+        heads: A word for each column, written above the first row's images; none by default.
 
     Raises:
         EvaluationError: Rows of different lengths, or an array that is not uint8 images.
@@ -54,12 +55,47 @@ def labelled_rows(rows: Sequence[tuple[str, Images]], path: str | Path) -> None:
     height, width = strips[0][1].shape[:2]
     font = ImageFont.load_default(size=20)
     band = 34
-    canvas = Image.new("RGB", (width, len(strips) * (height + band)), (_BACKGROUND,) * 3)
+    start = band if heads else 0
+    canvas = Image.new("RGB", (width, start + len(strips) * (height + band)), (_BACKGROUND,) * 3)
     draw = ImageDraw.Draw(canvas)
+    step = (width - _GAP) / max(1, len(heads))
+    for index, head in enumerate(heads):
+        draw.text((_GAP + (index + 0.5) * step, start // 2), head, fill=_INK, font=font, anchor="mm")
     for index, (label, strip) in enumerate(strips):
-        top = index * (height + band)
+        top = start + index * (height + band)
         draw.text((_GAP, top + 5), label, fill=_INK, font=font)
         canvas.paste(Image.fromarray(strip), (0, top + band))
+    _save(canvas, path)
+
+
+def titled_rows(rows: Sequence[tuple[str, Images]], path: str | Path, columns: int) -> None:
+    """Write rows of images with a title to the left of each, e.g. a row per class.
+
+    Args:
+        rows: Pairs of title and uint8 images of one size; images beyond `columns` are left out, shorter rows end early.
+        path: The PNG file; written atomically.
+        columns: Most images in a row, at least 1.
+
+    Raises:
+        EvaluationError: No rows, a row without images, or an array that is not uint8 images.
+    """
+    if not rows:
+        raise EvaluationError("a picture of rows needs at least 1 row")
+    width = max(1, min(columns, max(len(images) for _, images in rows)))
+    strips = []
+    for _, images in rows:
+        cells = _as_rgb(images[:width])
+        strips.append(
+            _tile(np.concatenate([cells, np.full((width - len(cells), *cells.shape[1:]), 255, np.uint8)]), width)
+        )
+    font = ImageFont.load_default(size=22)
+    margin = 2 * _GAP + int(max(font.getlength(title) for title, _ in rows))
+    height = strips[0].shape[0] - _GAP
+    canvas = Image.new("RGB", (margin + strips[0].shape[1], len(rows) * height + _GAP), (_BACKGROUND,) * 3)
+    draw = ImageDraw.Draw(canvas)
+    for index, ((title, _), strip) in enumerate(zip(rows, strips, strict=True)):
+        draw.text((_GAP, index * height + strip.shape[0] // 2), title, fill=_INK, font=font, anchor="lm")
+        canvas.paste(Image.fromarray(strip), (margin, index * height))
     _save(canvas, path)
 
 

@@ -125,6 +125,42 @@ def study_chart(result: Mapping[str, Any], title: str) -> bytes:
     return _png(figure)
 
 
+def reliance_chart(relied: Mapping[str, Any]) -> bytes:
+    """KID and, of a conditional model, class accuracy for each state of the core; loss over the time bins.
+
+    Args:
+        relied: `reliance` of an `evaluation.json`, with its measures.
+    """
+    states = {"untouched": relied["untouched"]}
+    states |= {name: entry for name, entry in relied["outputs"].items() if "kid" in entry}
+    names = list(states)
+    shares = "class_accuracy" in relied["untouched"]
+    figure = Figure(figsize=(10, 2.9), layout="constrained")
+    axes = figure.subplots(1, 3 if shares else 2)
+    panels = [("KID", "kid"), ("Class accuracy", "class_accuracy")][: 2 if shares else 1]
+    for axis, (title, key) in zip(axes, panels, strict=False):
+        for place, name in enumerate(names):
+            entry = states[name][key]
+            axis.plot(entry["interval"], [place, place], color=_SERIES[place], linewidth=1.8)
+            axis.plot(entry["value"], place, "o", markersize=6, color=_SERIES[place])
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        _dress(axis, title, "95 % interval")
+        axis.grid(visible=False, axis="y")
+        axis.grid(axis="x", color=_LINE, linewidth=0.8)
+        if key == "class_accuracy":
+            axis.set_xlim(-0.03, 1.03)
+    for place, name in enumerate(names):
+        losses = [entry["value"] for entry in states[name]["loss_by_time"]]
+        times = [(index + 0.5) / len(losses) for index in range(len(losses))]
+        axes[-1].plot(times, losses, color=_SERIES[place], linewidth=1.6, marker=".", label=name)
+    axes[-1].set_yscale("log")
+    axes[-1].yaxis.set_minor_formatter("")
+    _dress(axes[-1], "Loss on test images", "time, 0: image, 1: noise")
+    axes[-1].legend(frameon=False, fontsize=8, labelcolor=_INK)
+    return _png(figure)
+
+
 def _levels(cell: Mapping[str, Any], kind: str) -> str:
     """`circuit device, share half` of the factors of one kind."""
     own = [(name.partition(".")[2], level) for name, level in cell["levels"].items() if name.startswith(f"{kind}.")]

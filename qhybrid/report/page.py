@@ -15,10 +15,12 @@ from qhybrid.errors import CircuitError
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.files import read_json, read_jsonl, write_text
 from qhybrid.pictures.grids import labelled_rows
-from qhybrid.report.charts import circuit_chart, class_chart, training_chart
+from qhybrid.report.charts import circuit_chart, class_chart, reliance_chart, training_chart
+from qhybrid.report.reliance_view import class_rows, reliance_rows
+from qhybrid.report.summary import core_in_words, first_lines
 from qhybrid.rundir import RunDirectory
 
-_SHOWN = 8
+_SHOWN = 16
 
 
 def write_report(run: RunDirectory | str | Path) -> Path:
@@ -40,15 +42,19 @@ def write_report(run: RunDirectory | str | Path) -> Path:
     )
     page.filters["number"] = format_number
     page.filters["duration"] = format_duration
+    evaluation, model = _json(run.evaluation_file), _model(run, config)
     html = page.get_template("report.html.j2").render(
         config=config,
+        lines=first_lines(config, evaluation, model),
+        core=core_in_words(config, model),
         yaml=dump_config(config),
         meta=_json(run.meta_file),
         images=_images(run),
         training=_training(run),
-        evaluation=_evaluation(run),
-        model=_model(run, config),
-        hardware=_hardware(run),
+        evaluation=None if evaluation is None else _evaluation(evaluation),
+        reliance=None if evaluation is None else _reliance(evaluation),
+        model=model,
+        hardware=_hardware(run, [] if model is None else model["class_names"]),
     )
     write_text(run.report_file, html)
     return run.report_file
@@ -87,10 +93,7 @@ def _training(run: RunDirectory) -> dict[str, Any] | None:
     return {"chart": _embed(training_chart(rows)), "last": rows[-1]}
 
 
-def _evaluation(run: RunDirectory) -> dict[str, Any] | None:
-    result = _json(run.evaluation_file)
-    if result is None:
-        return None
+def _evaluation(result: dict[str, Any]) -> dict[str, Any]:
     metrics = result["metrics"]
     rows = [
         {"reason": None, "floor": None, **metrics[name], "title": TITLES[name], "meaning": MEANINGS[name]}
@@ -99,7 +102,15 @@ def _evaluation(run: RunDirectory) -> dict[str, Any] | None:
     ]
     histogram = metrics.get("class_histogram")
     chart = _embed(class_chart(histogram["generated"], histogram["real"])) if histogram else None
-    return {**result, "rows": rows, "class_chart": chart}
+    return {**result, "rows": rows, "class_chart": chart, "by_class": class_rows(metrics)}
+
+
+def _reliance(result: dict[str, Any]) -> dict[str, Any] | None:
+    """Rows, figure and sentence; of a run judged by an older version nothing is known."""
+    relied = result.get("reliance")
+    if relied is None or "untouched" not in relied:
+        return None
+    return {**relied, "rows": reliance_rows(relied), "chart": _embed(reliance_chart(relied))}
 
 
 def _model(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
@@ -113,6 +124,7 @@ def _model(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
     gate = {name: value.numel() for name, value in checkpoint.model.bottleneck.named_parameters()}
     found: dict[str, Any] = {
         "step": checkpoint.step,
+        "class_names": [] if checkpoint.labels is None else list(checkpoint.labels.names),
         "arm": config.model.bottleneck.core.name,
         "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
         "gate_parameters": sum(gate.values()),
@@ -138,7 +150,7 @@ def _model(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
     return {**found, "circuit": circuit}
 
 
-def _hardware(run: RunDirectory) -> dict[str, Any] | None:
+def _hardware(run: RunDirectory, class_names: list[str]) -> dict[str, Any] | None:
     plan = _json(run.hardware / "plan.json")
     if plan is None:
         return None
@@ -149,21 +161,26 @@ def _hardware(run: RunDirectory) -> dict[str, Any] | None:
         "layout": _picture(run.hardware / "layout.png"),
         "chart": _picture(run.hardware / "comparison.png"),
         "variants": _picture(run.hardware / "variants.png"),
-        "images": _device_images(run.hardware / "images.npz", plan["backend"]),
+        "images": _device_images(run.hardware / "images.npz", plan["backend"], class_names),
     }
 
 
-def _device_images(path: Path, backend: str) -> str | None:
-    """Images with the bottleneck on the device above those of exact simulation, from the same seeds."""
+def _device_images(path: Path, backend: str, class_names: list[str]) -> str | None:
+    """Images with the bottleneck on the device above those of exact simulation, from the same seeds, in one order.
+
+    Above the columns of a conditional model stands the class asked for.
+    """
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as file:
         rows = [(f"bottleneck on {backend}", file["images"][:_SHOWN])]
         if "exact" in file:
             rows.append(("exact simulation, same seeds", file["exact"][:_SHOWN]))
+        labels = file["labels"][:_SHOWN] if "labels" in file else np.empty(0, np.int64)
+    heads = [class_names[k][:8] for k in labels.tolist()] if labels.ndim == 1 and class_names else []
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "images.png"
-        labelled_rows(rows, picture)
+        labelled_rows(rows, picture, heads)
         return _picture(picture)
 
 

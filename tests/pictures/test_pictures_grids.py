@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from qhybrid.errors import EvaluationError
-from qhybrid.pictures.grids import image_grid, labelled_rows
+from qhybrid.pictures.grids import image_grid, labelled_rows, titled_rows
 
 
 def read(path):
@@ -46,3 +46,32 @@ def test_arrays_that_are_no_images_are_refused(images, tmp_path):
     with pytest.raises(EvaluationError, match="images have shape"):
         image_grid(images, tmp_path / "grid.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_titled_rows_keep_their_images_and_end_early(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 200, (n, 8, 8), dtype=np.uint8) for n in (5, 2))
+    titled_rows([("three", first), ("a longer title", second)], tmp_path / "rows.png", 3)
+    pixels = read(tmp_path / "rows.png")
+    margin = pixels.shape[1] - (3 * 68 + 4)
+    assert margin > 100  # as wide as the longer title
+    assert pixels.shape[0] == 2 * 68 + 4
+    assert (pixels[:, :margin] < 255).any()
+    for row, images in enumerate((first[:3], second)):
+        for column, image in enumerate(images):
+            top, left = 4 + row * 68, margin + 4 + column * 68
+            assert np.array_equal(pixels[top : top + 64 : 8, left : left + 64 : 8, 0], image)
+    assert (pixels[72:136, margin + 4 + 2 * 68 :] == 255).all()
+    with pytest.raises(EvaluationError, match="at least 1 row"):
+        titled_rows([], tmp_path / "none.png", 3)
+
+
+def test_heads_stand_above_the_columns_and_move_the_rows_down(tmp_path):
+    images = np.random.default_rng(1).integers(0, 200, (4, 8, 8), dtype=np.uint8)
+    labelled_rows([("one", images), ("two", images)], tmp_path / "plain.png")
+    labelled_rows([("one", images), ("two", images)], tmp_path / "heads.png", ["7", "", "", "3"])
+    plain, heads = read(tmp_path / "plain.png"), read(tmp_path / "heads.png")
+    band = len(heads) - len(plain)
+    assert np.array_equal(heads[band:], plain)
+    dark = [(heads[:band, 4 + i * 100 : 100 + i * 100] < 200).any() for i in range(4)]
+    assert dark == [True, False, False, True]

@@ -123,7 +123,7 @@ def test_report_with_every_part(digits, cached, make_run):
         "114,688",
         "0.916",
         "17.0 %",
-        "50 training",
+        "trained on 50 images",
     ):
         assert shown in html
     assert "None" not in html.replace("None:", "")

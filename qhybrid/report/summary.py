@@ -1,0 +1,80 @@
+"""The first lines of a report: what was trained, how good it is, how much it relies on its circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qhybrid.config import RunConfig
+
+_PLACES = {
+    "gate": "as a gate on the deepest features",
+    "condition": "as a condition of the decoder",
+    "features": "between encoder and decoder, with no path around it",
+}
+
+
+def first_lines(config: RunConfig, evaluation: Mapping[str, Any] | None, model: Mapping[str, Any] | None) -> list[str]:
+    """Three sentences for the first screen.
+
+    Args:
+        config: Of the run.
+        evaluation: What `evaluation.json` holds, if there is one.
+        model: `step`, and `circuit` with its numbers of qubits and weights, if there is a checkpoint.
+    """
+    return [_trained(config, evaluation, model), _how_good(evaluation), _reliance(evaluation)]
+
+
+def core_in_words(config: RunConfig, model: Mapping[str, Any] | None = None) -> str:
+    """The core and its place: `a circuit of 4 qubits (core quantum) as a gate on the deepest features`."""
+    bottleneck = config.model.bottleneck
+    name = bottleneck.core.name
+    if name == "none":
+        return "no core in the bottleneck"
+    circuit = None if model is None else model["circuit"]
+    what = f"the core `{name}`"
+    if circuit is not None:
+        what = f"a circuit of {circuit['qubits']} qubits and {circuit['weights']} weights (core `{name}`)"
+    return f"{what} {_PLACES[bottleneck.place]}"
+
+
+def _trained(config: RunConfig, evaluation: Mapping[str, Any] | None, model: Mapping[str, Any] | None) -> str:
+    data = config.data.name if evaluation is None else evaluation["dataset"]
+    conditional = config.model.condition == "class"
+    kind = "A class-conditional diffusion model" if conditional else "A diffusion model"
+    images = f" on {evaluation['n_train']:,} images" if evaluation is not None else ""
+    steps = f" in {model['step']:,} steps" if model is not None else ""
+    text = f"{kind} of `{data}`, trained{images}{steps}, with {core_in_words(config, model)}"
+    return text + ("; the class reaches the network through it alone." if conditional else ".")
+
+
+def _how_good(evaluation: Mapping[str, Any] | None) -> str:
+    if evaluation is None:
+        return "How good its images are was not measured yet: `qhybrid evaluate` does."
+    metrics = evaluation["metrics"]
+    parts = []
+    kid = metrics["kid"]
+    if kid["value"] is not None:
+        text = f"KID {kid['value']:.3f}"
+        if kid["interval"]:
+            text += " [{:.3f}, {:.3f}]".format(*kid["interval"])
+        if kid["floor"]:
+            text += f", real images against each other {kid['floor']['value']:.3f}"
+        parts.append(text)
+    accuracy = metrics.get("class_accuracy")
+    if accuracy is not None and accuracy["value"] is not None:
+        text = f"{accuracy['value']:.1%} of {accuracy['n_generated']:,} images show the class asked for"
+        if accuracy["interval"]:
+            text += " [{:.1%}, {:.1%}]".format(*accuracy["interval"])
+        if accuracy["floor"]:
+            text += f", of real ones {accuracy['floor']['value']:.1%}"
+        parts.append(text)
+    return ("; ".join(parts) or "Too few images to say how good they are") + "."
+
+
+def _reliance(evaluation: Mapping[str, Any] | None) -> str:
+    relied = None if evaluation is None else evaluation.get("reliance")
+    if relied is None:
+        return "How much its images rely on the core was not measured: `qhybrid evaluate --reliance` does."
+    statement: str = relied.get("statement") or f"Reliance: {relied['reason']}."
+    return statement
