@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from qhybrid.quantum.estimators.aer import AerEstimator
     from qhybrid.quantum.estimators.compiled import CompiledEstimator
     from qhybrid.quantum.estimators.from_config import build_estimator
-    from qhybrid.quantum.layer.layer import QuantumLayer, build_qnn
+    from qhybrid.quantum.layer.layer import QuantumLayer
+    from qhybrid.quantum.layer.networks import build_qnn
     from qhybrid.quantum.noise.files import load_noise_model, save_noise_model
 
 _HOMES = {
@@ -29,7 +30,7 @@ _HOMES = {
     "Diagnosis": "analysis.diagnosis",
     "QuantumLayer": "layer.layer",
     "build_estimator": "estimators.from_config",
-    "build_qnn": "layer.layer",
+    "build_qnn": "layer.networks",
     "build_spec": "circuits.ansatz",
     "device_shrinkage": "analysis.signal_loss",
     "diagnose": "analysis.diagnosis",

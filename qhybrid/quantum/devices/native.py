@@ -7,6 +7,7 @@ from typing import Any
 from qiskit import QuantumCircuit, transpile
 from qiskit.providers import BackendV2
 
+from qhybrid.errors import CircuitError
 from qhybrid.quantum.engine.compiler.paulis import Pauli
 
 
@@ -31,8 +32,38 @@ def place(pauli: Pauli, places: list[int]) -> Pauli:
     return x, z
 
 
+def require_width(qubits: int, circuit: QuantumCircuit) -> None:
+    """Check that an observable acts on as many qubits as a circuit has.
+
+    Args:
+        qubits: Of the observable.
+        circuit: The circuit.
+
+    Raises:
+        CircuitError: It does not.
+    """
+    known = int(circuit.num_qubits)
+    if qubits == known:
+        return
+    layout = circuit.layout
+    also = "" if layout is None else f" ({len(layout.final_index_layout())} before its transpilation)"
+    lost = (
+        "; a transpiled circuit that was composed into another one has lost its layout: apply it to the observable"
+        if layout is None and qubits < known
+        else ""
+    )
+    raise CircuitError(f"an observable acts on {qubits} qubits and the circuit has {known}{also}{lost}")
+
+
 def laid_out(observable: Any, circuit: QuantumCircuit) -> Any:
-    """An observable over a circuit's qubits: one over fewer qubits, as before transpilation, follows the layout."""
-    if circuit.layout is not None and observable.num_qubits < circuit.num_qubits:
-        return observable.apply_layout(circuit.layout)
+    """An observable over a circuit's qubits; one over those before transpilation follows the layout.
+
+    Raises:
+        CircuitError: It acts on another number of qubits.
+    """
+    layout = circuit.layout
+    fewer = layout is not None and observable.num_qubits < circuit.num_qubits
+    if fewer and observable.num_qubits == len(layout.final_index_layout()):
+        return observable.apply_layout(layout)
+    require_width(int(observable.num_qubits), circuit)
     return observable

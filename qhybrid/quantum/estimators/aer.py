@@ -29,6 +29,7 @@ from qhybrid.quantum.engine.compiler.angle_expansion import expand
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.estimators.aer_circuits import AerGates
 from qhybrid.quantum.estimators.aer_pub import PreparedCircuit, PubTask
+from qhybrid.quantum.estimators.pubs import shots_of, submitted
 from qhybrid.quantum.noise.aer_model import without_readout
 from qhybrid.quantum.noise.readout import readout_factors
 from qhybrid.seeds import value_digest
@@ -65,8 +66,10 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
             seed: Of the sampling.
 
         Raises:
-            CircuitError: Both a noise model and a device are given.
+            CircuitError: Both a noise model and a device are given, or shots below 1.
         """
+        if shots is not None and shots < 1:
+            raise CircuitError(f"{shots} shots: at least 1 is needed, or None for exact expectation values")
         if noise_model is not None and device is not None:
             raise CircuitError(
                 "AerEstimator takes a noise model or a device, not both: the device brings its own noise"
@@ -83,11 +86,10 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         self._device = device
         self.shots = shots
         self.seed = seed
-        self._prepared: dict[Any, PreparedCircuit] = {}
-        method = "statevector" if noise_model is None else "density_matrix"
-        self._backend = AerSimulator(method=method, noise_model=noise_model, runtime_parameter_bind_enable=True)
+        self._method = "statevector" if noise_model is None else "density_matrix"
+        self._open()
         # A device's model names gates only, so there no label has errors of its own.
-        runnable = AerSimulator(method=method).configuration().basis_gates
+        runnable = AerSimulator(method=self._method).configuration().basis_gates
         self._gates = AerGates(noise_model, runnable, labels=device is None)
 
     @property
@@ -108,16 +110,38 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
     ) -> PrimitiveJob[PrimitiveResult[PubResult]]:
-        """Evaluate pubs in one Aer job; shapes broadcast as in Qiskit. The finest precision holds for all pubs."""
+        """Evaluate pubs in one Aer job; shapes broadcast as in Qiskit.
+
+        Args:
+            pubs: The pubs.
+            precision: Of pubs that state none; by default the estimator's own. Shots are 1 / precision^2, and 0 asks
+                for exact values. The finest precision of a call holds for all of its pubs.
+
+        Raises:
+            TypeError: A pub or a precision of a wrong type, as Qiskit raises it.
+            ValueError: Shapes, parameters or observables that do not fit a circuit, as Qiskit raises it.
+        """
         wanted = self.default_precision if precision is None else precision
-        job = PrimitiveJob(self._run, [EstimatorPub.coerce(pub, wanted) for pub in pubs])
-        job._submit()
-        return job
+        return submitted(self._run, [EstimatorPub.coerce(pub, wanted) for pub in pubs])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the simulator and prepared circuits, which are made again."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("_backend", "_prepared")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy and make its simulator."""
+        self.__dict__.update(state)
+        self._open()
+
+    def _open(self) -> None:
+        self._prepared: dict[Any, PreparedCircuit] = {}
+        self._backend = AerSimulator(
+            method=self._method, noise_model=self._noise_model, runtime_parameter_bind_enable=True
+        )
 
     def _run(self, pubs: Sequence[EstimatorPub]) -> PrimitiveResult[PubResult]:
-        precisions = [pub.precision for pub in pubs if pub.precision]
-        exact = len(precisions) < len(pubs)
-        shots = None if exact else max(1, round(1 / min(precisions) ** 2))
+        exact = any(not pub.precision for pub in pubs)
+        shots = None if exact or not pubs else shots_of(min(pub.precision for pub in pubs))
         tasks = [PubTask(pub, self._prepare(pub.circuit), self._factors(pub, shots)) for pub in pubs]
         circuits = [circuit for task in tasks for circuit in task.circuits(shots)]
         binds = [bind for task in tasks for bind in task.binds()]

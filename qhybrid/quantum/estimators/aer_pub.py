@@ -16,7 +16,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import Pauli as PauliOperator
 from qiskit.transpiler.exceptions import TranspilerError
 
-from qhybrid.quantum.devices.native import place
+from qhybrid.quantum.devices.native import place, require_width
 from qhybrid.quantum.engine.compiler.angle_expansion import Expansion
 from qhybrid.quantum.engine.compiler.paulis import Pauli, pauli_terms
 from qhybrid.quantum.noise.measurement import group_commuting
@@ -65,12 +65,16 @@ class PubTask:
         self.shape = pub.parameter_values.shape
         given = pub.parameter_values.as_array(parameters) if len(parameters) else np.zeros((*self.shape, 0))
         self.values: Array = given.reshape(math.prod(self.shape), len(parameters))
+        for observable in pub.observables.ravel():
+            for label in observable:
+                require_width(len(label), pub.circuit)
         self.terms = [
             {place(pauli, prepared.places): value for pauli, value in pauli_terms(dict(observable.items())).items()}
             for observable in (pub.observables[index] for index in np.ndindex(pub.observables.shape))
         ]
         distinct = dict.fromkeys(pauli for terms in self.terms for pauli in terms if pauli != (0, 0))
-        self.groups = group_commuting(distinct)
+        # Where there is nothing to bind Aer must not be asked: it crashes on empty bindings.
+        self.groups = group_commuting(distinct) if len(self.values) else []
         self.read = {z: fold_readout(z, factors) for z in {x | z for group in self.groups for x, z in group}}
         # Aer drops idle qubits and then mistakes the numbers of others (https://github.com/Qiskit/qiskit-aer/issues/2442),
         # unless every qubit that is left stands in what is asked of it.

@@ -19,13 +19,14 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
-from qhybrid.quantum.devices.native import laid_out, on_device, place
+from qhybrid.quantum.devices.native import laid_out, on_device, place, require_width
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.engine.compiler.lowering import lower
 from qhybrid.quantum.engine.compiler.paulis import Pauli, collect, pauli_terms
 from qhybrid.quantum.engine.density.circuit import DensityCircuit
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit, Engine
 from qhybrid.quantum.estimators.distributions import Distribution, ExactDistribution, NoisyDistribution, settings_of
+from qhybrid.quantum.estimators.pubs import as_pauli_sum, shots_of, submitted
 from qhybrid.quantum.estimators.shots import AngleMap, Gradient, SampledCircuit
 from qhybrid.quantum.noise.gate_noise import GateNoise, noisy_ops
 from qhybrid.quantum.noise.measurement import Measurement
@@ -33,8 +34,8 @@ from qhybrid.quantum.noise.readout import readout_factors
 
 _CACHE_SIZE = 32
 
-Evaluator = CompiledCircuit | DensityCircuit | SampledCircuit
-"""What `compile` returns: `expectations`, `forward` and `vjp`."""
+Compiled = CompiledCircuit | DensityCircuit | SampledCircuit
+"""What `compile` returns: a circuit with `expectations`, `forward` and `vjp`."""
 
 
 class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
@@ -110,7 +111,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         self.engine: Engine = engine
         ideal = noise_model is None or noise_model.is_ideal()
         self._noise = None if ideal else GateNoise(self._noise_model, labels=device is None)
-        self._compiled: dict[Any, Evaluator] = {}
+        self._compiled: dict[Any, Compiled] = {}
 
     @property
     def noise_model(self) -> Any:
@@ -122,6 +123,16 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         """The device that circuits are transpiled for, if any."""
         return self._device
 
+    def in_double_precision(self) -> CompiledEstimator:
+        """An estimator of the same settings and noise that computes with complex128."""
+        twin = copy.copy(self)
+        twin.double = True
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but compiled circuits, which hold threads' memory; they are compiled again when asked for."""
+        return {**self.__dict__, "_compiled": {}}
+
     @property
     def default_precision(self) -> float:
         """Standard error of a pub without a precision: 0 for exact values, 1/sqrt(shots) for sampled ones."""
@@ -132,7 +143,9 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         circuit: QuantumCircuit,
         observables: Sequence[SparsePauliOp],
         parameters: Sequence[Parameter],
-    ) -> Evaluator:
+        *,
+        precision: float | None = None,
+    ) -> Compiled:
         """The circuit ready for `expectations`, `forward` and `vjp`.
 
         Args:
@@ -140,21 +153,30 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             observables: One output column each, over the circuit's qubits; one over the fewer qubits of the circuit
                 before transpilation follows the circuit's layout.
             parameters: The circuit's parameters in the order of the value columns.
+            precision: As of a pub; by default the estimator's own.
 
         Raises:
-            CircuitError: The circuit cannot be simulated.
+            CircuitError: The circuit cannot be simulated, or an observable acts on another number of qubits.
         """
-        terms = [pauli_terms(laid_out(observable, circuit)) for observable in observables]
-        return self._compile(circuit, terms, parameters)
+        terms = [pauli_terms(laid_out(as_pauli_sum(observable), circuit)) for observable in observables]
+        return self._compile(circuit, terms, parameters, self._shots_for(precision))
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None
     ) -> PrimitiveJob[PrimitiveResult[PubResult]]:
-        """Evaluate pubs `(circuit, observables, values, precision)`; shapes broadcast as in Qiskit."""
-        coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
-        job = PrimitiveJob(self._run, coerced)
-        job._submit()
-        return job
+        """Evaluate pubs `(circuit, observables, values, precision)`; shapes broadcast as in Qiskit.
+
+        Args:
+            pubs: The pubs.
+            precision: Of pubs that state none; by default the estimator's own. Shots follow the precision of a pub,
+                1 / precision^2, and 0 asks for exact values; an estimator without shots is exact whatever is asked.
+
+        Raises:
+            TypeError: A pub or a precision of a wrong type, as Qiskit raises it.
+            ValueError: Shapes, parameters or observables that do not fit a circuit, as Qiskit raises it.
+        """
+        wanted = self.default_precision if precision is None else precision
+        return submitted(self._run, [EstimatorPub.coerce(pub, wanted) for pub in pubs])
 
     def _run(self, pubs: Sequence[EstimatorPub]) -> PrimitiveResult[PubResult]:
         return PrimitiveResult([self._run_pub(pub) for pub in pubs], metadata={"version": 2})
@@ -171,10 +193,13 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         given = pub.parameter_values.as_array(parameters) if len(parameters) else np.zeros((*shape, 0))
         values = given.reshape(math.prod(shape), len(parameters))
         metadata = {"target_precision": pub.precision, "circuit_metadata": pub.circuit.metadata}
+        shots = self._shots_for(pub.precision)
         if isinstance(compiled, SampledCircuit):
-            shots = max(1, round(1 / pub.precision**2)) if pub.precision else self.shots
-            table, errors = compiled.sample(values, shots)
             metadata["shots"] = shots
+            if shots is None:
+                compiled = compiled.exact
+        if isinstance(compiled, SampledCircuit):
+            table, errors = compiled.sample(values, shots)
         else:
             table = compiled.expectations(values)
             errors = np.zeros_like(table)
@@ -182,20 +207,33 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         evs, stds = np.asarray(table[rows, columns]), np.asarray(errors[rows, columns])
         return PubResult(DataBin(evs=evs, stds=stds, shape=evs.shape), metadata=metadata)
 
-    def _cached(self, circuit: QuantumCircuit, observables: tuple[Any, ...]) -> Evaluator:
+    def _cached(self, circuit: QuantumCircuit, observables: tuple[Any, ...]) -> Compiled:
         # Settings may be changed between runs, so what was compiled with others is no answer.
         settings = (self.shots, self.seed, self.gradient, self.double, self.threads, self.engine, self.readout_error)
         key = (circuit_fingerprint(circuit), observables, settings)
         if key not in self._compiled:
             while len(self._compiled) >= _CACHE_SIZE:
                 self._compiled.pop(next(iter(self._compiled)), None)
+            for items in observables:
+                for label, _ in items:
+                    require_width(len(label), circuit)
             terms = [pauli_terms(dict(items)) for items in observables]
-            self._compiled[key] = self._compile(circuit, terms, list(circuit.parameters))
+            self._compiled[key] = self._compile(circuit, terms, list(circuit.parameters), self.shots)
         return self._compiled[key]
 
+    def _shots_for(self, precision: float | None) -> int | None:
+        """Shots of a pub of some precision; `None` for exact values."""
+        if self.shots is None or precision == 0:
+            return None
+        return self.shots if precision is None else shots_of(precision)
+
     def _compile(
-        self, circuit: QuantumCircuit, terms: list[dict[Pauli, float]], parameters: Sequence[Parameter]
-    ) -> Evaluator:
+        self,
+        circuit: QuantumCircuit,
+        terms: list[dict[Pauli, float]],
+        parameters: Sequence[Parameter],
+        shots: int | None,
+    ) -> Compiled:
         if self._device is not None:
             circuit, places = on_device(circuit, self._device)
             terms = [{place(pauli, places): value for pauli, value in item.items()} for item in terms]
@@ -208,7 +246,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             exact = CompiledCircuit(
                 circuit, observables, parameters, double=self.double, threads=self.threads, engine=self.engine
             )
-            if self.shots is None:
+            if shots is None:
                 return exact
             gates = lower(circuit, features)
             distribution, angle_map = ExactDistribution(gates, settings), AngleMap(gates, features)
@@ -218,7 +256,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             measurement = Measurement(circuit.num_qubits, self._noise, readout)
             folded = collect([measurement.fold(item) for item in terms])
             exact = DensityCircuit(ops, features, folded, double=self.double, threads=self.threads)
-            if self.shots is None:
+            if shots is None:
                 return exact
             distribution = NoisyDistribution(ops, settings, measurement, double=self.double, threads=self.threads)
             angle_map = AngleMap(ops, features)
@@ -228,7 +266,7 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             settings,
             observables,
             angle_map,
-            shots=self.shots,
+            shots=shots,
             seed=self.seed,
             gradient=self.gradient,
         )

@@ -1,4 +1,4 @@
-"""How a quantum layer gets its numbers: from compiled circuits, or in one pub from any other estimator."""
+"""How a quantum layer gets its numbers and its gradients: compiled, in one pub, or by a gradient object."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from qhybrid.quantum.engine.compiler.angles import joined
 from qhybrid.quantum.engine.density.circuit import DensityCircuit
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
+from qhybrid.quantum.estimators.pubs import evaluate_pub
 from qhybrid.quantum.estimators.shots import SampledCircuit
+from qhybrid.quantum.layer.networks import BaseEstimatorGradient, Gradient, differentiate
 from qhybrid.quantum.layer.parameter_shift import CONTROLLED, ShiftedCircuit
 from qhybrid.quantum.layer.spsa import PerturbedCircuit, Spsa
 
 Array = NDArray[np.float64]
 
+# Below this step, the rounding of single precision is a visible part of a difference quotient.
+_SMALLEST_STEP = 1e-2
 
-class Evaluator(Protocol):
-    """How a layer gets its numbers: inputs (B, n_in), weights (n_weights,), all float64."""
+
+class GradientMethod(Protocol):
+    """Numbers and gradients of a circuit: inputs (B, n_in), weights (n_weights,), all float64."""
 
     def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
         """Outputs (B, n_out) and what `backward` needs for the gradients that are wanted: by inputs, by weights."""
@@ -34,21 +39,27 @@ class Evaluator(Protocol):
         """Gradient by inputs (B, n_in) and by weights (n_weights,)."""
 
 
-class ExactEvaluator:
-    """Without noise and shots: inputs and weights go to the kernels as they are."""
+class AdjointMethod:
+    """Adjoint differentiation of an exact, noiseless circuit; inputs and weights go to the kernels as they are."""
 
     def __init__(self, compiled: CompiledCircuit) -> None:
+        """
+        Args:
+            compiled: The circuit, its parameters in the order inputs, weights.
+        """
         self.compiled = compiled
 
     def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
+        """See `GradientMethod`."""
         return self.compiled.forward_split(inputs, weights, keep=any(needs))
 
     def backward(self, inputs: Array, weights: Array, stash: Any, grad_output: Array) -> tuple[Array, Array]:
+        """See `GradientMethod`."""
         return self.compiled.vjp_split(inputs, weights, grad_output, stash if len(stash) else None)
 
 
-class _NoisyEvaluator:
-    """With noise or shots."""
+class _CompiledMethod:
+    """Vector-Jacobian products of a compiled circuit with noise or shots."""
 
     def __init__(self, compiled: DensityCircuit | SampledCircuit) -> None:
         self._compiled = compiled
@@ -62,8 +73,8 @@ class _NoisyEvaluator:
         return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
 
 
-class _PubEvaluator:
-    """One pub to whatever estimator there is."""
+class _PubMethod:
+    """All values and all shifted values in one pub to whatever estimator there is."""
 
     def __init__(
         self, estimator: BaseEstimatorV2, circuit: ShiftedCircuit | PerturbedCircuit, precision: float | None
@@ -72,46 +83,90 @@ class _PubEvaluator:
 
     def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
         values = joined(inputs, weights)
-        first = inputs.shape[1]
-        wanted = [*range(first)] * needs[0] + [*range(first, values.shape[1])] * needs[1]
-        return self._circuit.evaluate(self._estimator, values, frozenset(wanted), self._precision)
+        return self._circuit.evaluate(self._estimator, values, _wanted(inputs, weights, needs), self._precision)
 
     def backward(self, inputs: Array, weights: Array, stash: Any, grad_output: Array) -> tuple[Array, Array]:
         gradient = self._circuit.pull_back(joined(inputs, weights), grad_output, stash)
         return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
 
 
-def make_evaluator(
+class _ObjectMethod:
+    """Values in one pub, derivatives from a gradient object of qiskit-machine-learning, asked once per backward."""
+
+    def __init__(
+        self,
+        gradient: BaseEstimatorGradient,
+        estimator: BaseEstimatorV2,
+        circuit: QuantumCircuit,
+        observables: Sequence[SparsePauliOp],
+        parameters: Sequence[Parameter],
+        precision: float | None,
+    ) -> None:
+        self._gradient, self._estimator, self._precision = gradient, estimator, precision
+        self._circuit, self._observables, self._parameters = circuit, list(observables), list(parameters)
+        column = {parameter: index for index, parameter in enumerate(parameters)}
+        self._order = [column[parameter] for parameter in circuit.parameters]
+
+    def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
+        points = joined(inputs, weights)[:, self._order]
+        outputs = evaluate_pub(self._estimator, self._circuit, self._observables, points, self._precision)
+        return outputs, sorted(_wanted(inputs, weights, needs))
+
+    def backward(self, inputs: Array, weights: Array, stash: Any, grad_output: Array) -> tuple[Array, Array]:
+        values = joined(inputs, weights)
+        gradient = np.zeros(values.shape)
+        if stash and len(values):
+            wanted = [self._parameters[column] for column in stash]
+            points = values[:, self._order]
+            rows = differentiate(self._gradient, self._circuit, self._observables, points, wanted)
+            jacobian = np.array(rows, dtype=np.complex128).reshape(len(self._observables), len(values), len(stash))
+            if not np.isfinite(jacobian).all() or np.abs(jacobian.imag).max(initial=0.0) > 1e-8:
+                raise CircuitError(f"{type(self._gradient).__name__} returned derivatives that are not finite and real")
+            gradient[:, stash] = np.einsum("bm,mbk->bk", grad_output, jacobian.real)
+        return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
+
+
+def _wanted(inputs: Array, weights: Array, needs: tuple[bool, bool]) -> frozenset[int]:
+    """Columns whose gradient is needed."""
+    first = inputs.shape[1]
+    return frozenset([*range(first)] * needs[0] + [*range(first, first + len(weights))] * needs[1])
+
+
+def gradient_method(
     estimator: BaseEstimatorV2,
     circuit: QuantumCircuit,
     observables: Sequence[SparsePauliOp],
     parameters: Sequence[Parameter],
-    gradient: str | Spsa,
+    gradient: Gradient,
     precision: float | None,
-) -> Evaluator:
-    """What evaluates a circuit with a given estimator.
+) -> GradientMethod:
+    """What evaluates and differentiates a circuit with a given estimator.
 
     Args:
         estimator: A `CompiledEstimator` gives vector-Jacobian products unless `gradient` asks for pubs.
         circuit: Parameterized circuit.
         observables: One output each.
         parameters: Inputs, then weights.
-        gradient: `auto`, `parameter_shift`, `spsa` or an `Spsa`.
-        precision: Of the pubs.
+        gradient: `auto`, `parameter_shift`, `spsa`, an `Spsa`, or a gradient object of qiskit-machine-learning.
+        precision: Standard error that is asked of the estimator; `None` for the estimator's own.
 
     Raises:
         CircuitError: Unknown gradient, or a circuit that cannot be evaluated.
     """
     if gradient == "auto" and isinstance(estimator, CompiledEstimator):
-        compiled = estimator.compile(circuit, observables, parameters)
-        return ExactEvaluator(compiled) if isinstance(compiled, CompiledCircuit) else _NoisyEvaluator(compiled)
+        compiled = estimator.compile(circuit, observables, parameters, precision=precision)
+        return AdjointMethod(compiled) if isinstance(compiled, CompiledCircuit) else _CompiledMethod(compiled)
+    if isinstance(gradient, BaseEstimatorGradient):
+        return _ObjectMethod(gradient, estimator, circuit, observables, parameters, precision)
     # Aer's own estimators forget free angles of controlled gates (https://github.com/Qiskit/qiskit-aer/issues/2403).
     forgotten = CONTROLLED if type(estimator).__module__.startswith("qiskit_aer.") else frozenset()
     if gradient in ("auto", "parameter_shift"):
         shifted = ShiftedCircuit(circuit, observables, parameters, decomposed=forgotten)
-        return _PubEvaluator(estimator, shifted, precision)
+        return _PubMethod(estimator, shifted, precision)
     settings = Spsa() if gradient == "spsa" else gradient
     if not isinstance(settings, Spsa):
         raise CircuitError(f"unknown gradient `{gradient}` (known: auto, parameter_shift, spsa)")
+    if type(estimator) is CompiledEstimator and settings.epsilon < _SMALLEST_STEP:
+        estimator = estimator.in_double_precision()
     whole = circuit.decompose(sorted(forgotten)) if forgotten else circuit
-    return _PubEvaluator(estimator, PerturbedCircuit(whole, observables, parameters, settings), precision)
+    return _PubMethod(estimator, PerturbedCircuit(whole, observables, parameters, settings), precision)

@@ -1,6 +1,6 @@
 """The quantum layer for PyTorch: a `TorchConnector` that trains at simulator speed or with one job per step.
 
-This is the only module that imports qiskit_machine_learning. `QuantumLayer(qnn)` replaces `TorchConnector(qnn)`:
+`QuantumLayer(qnn)` replaces `TorchConnector(qnn)`:
 
 - With a `CompiledEstimator` in the QNN, backward is one vector-Jacobian product for all outputs.
 - With any other estimator, forward sends one pub with all observables and all samples and, if a gradient is needed,
@@ -12,25 +12,27 @@ This is the only module that imports qiskit_machine_learning. `QuantumLayer(qnn)
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from qiskit.primitives.base import BaseEstimatorV2
-from qiskit.quantum_info import SparsePauliOp
-from qiskit_machine_learning.connectors import TorchConnector
-from qiskit_machine_learning.neural_networks import EstimatorQNN
 from torch import Tensor
+from torch.nn import Parameter
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.engine.statevector.tensors import TorchCircuit
 from qhybrid.quantum.estimators.from_config import build_estimator
-from qhybrid.quantum.estimators.pubs import as_pauli_sum
-from qhybrid.quantum.layer.gradients import Evaluator, ExactEvaluator, make_evaluator
-from qhybrid.quantum.layer.spsa import Spsa
+from qhybrid.quantum.layer.gradients import AdjointMethod, GradientMethod, gradient_method
+from qhybrid.quantum.layer.networks import (
+    EstimatorQNN,
+    Gradient,
+    TorchConnector,
+    build_qnn,
+    gradient_of,
+    observables_of,
+    parameters_of,
+)
 
 __all__ = ["QuantumLayer", "build_estimator", "build_qnn"]
 
@@ -39,27 +41,17 @@ Array = NDArray[np.float64]
 _NUMPY_TYPES: dict[torch.dtype, type[np.floating]] = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-def build_qnn(spec: CircuitSpec, estimator: BaseEstimatorV2) -> EstimatorQNN:
-    """A QNN with input gradients and the estimator's own precision (stock defaults: neither)."""
-    options = getattr(estimator, "options", None)
-    precision = getattr(estimator, "default_precision", getattr(options, "default_precision", None))
-    return EstimatorQNN(
-        circuit=spec.circuit,
-        estimator=estimator,
-        observables=list(spec.observables),
-        input_params=list(spec.inputs),
-        weight_params=list(spec.weights),
-        input_gradients=True,
-        default_precision=precision,
-    )
-
-
 class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_learning is skipped by mypy
     """Expectation values of a circuit as a differentiable layer, angles (B, n_in) -> outputs (B, n_out).
 
     Angles are in radians, outputs in the dtype and on the device of the angles (float32 for half precision). A single
-    sample (n_in,) gives (n_out,). `copy.deepcopy` copies the weights and shares the circuit. Second derivatives are
-    not available.
+    sample (n_in,) gives (n_out,). `copy.deepcopy` copies the weights and shares the circuit; a pickled layer, or one
+    stored whole by `torch.save`, compiles its circuit again. Second derivatives are not available.
+
+    Shots and precision: as in the network's own `forward`, the network's `default_precision` p is asked of the
+    estimator, which takes 1 / p^2 shots; 0 asks for exact values, `None` for what the estimator does by itself, and an
+    estimator without shots (`CompiledEstimator()`) is exact whatever is asked. `build_qnn` makes networks that ask for
+    the estimator's own precision. A new `estimator` or `gradient` of the network holds from the next call on.
     """
 
     def __init__(
@@ -68,19 +60,23 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         initial_weights: ArrayLike | Tensor | None = None,
         *,
         seed: int | None = None,
-        gradient: Literal["auto", "parameter_shift", "spsa"] | Spsa = "auto",
+        gradient: Gradient = "auto",
     ) -> None:
         """
         Args:
-            qnn: The network; its estimator decides how the layer is evaluated.
+            qnn: The network; its estimator decides how the layer is evaluated, its observables may be operators,
+                labels, or mappings of labels to coefficients.
             initial_weights: (n_weights,); by default uniform in [-1, 1] radians.
             seed: Of the default initial weights; by default torch's global generator is used.
-            gradient: `auto` is the adjoint method with a `CompiledEstimator` and parameter shifts with any other;
-                `spsa` (or `Spsa` with settings) takes two evaluations per sample whatever the number of parameters.
+            gradient: `auto` does what the network's gradient object says. For parameter shifts, which is also the
+                default of a network that was given none, that is the adjoint method with a `CompiledEstimator` and
+                parameter shifts in one pub with any other; for SPSA two evaluations per sample and direction, in one
+                pub; any other object is run as it is, once in each backward pass. `parameter_shift`, `spsa`, an `Spsa`
+                with settings, or a gradient object take the place of the network's.
 
         Raises:
-            CircuitError: Not an `EstimatorQNN`, weights of another length, an unknown gradient, or a circuit that
-                cannot be evaluated.
+            CircuitError: Not an `EstimatorQNN`, weights of another length, an unknown gradient, an observable over
+                another number of qubits, or a circuit that cannot be evaluated.
         """
         if not isinstance(qnn, EstimatorQNN):
             raise CircuitError(f"QuantumLayer takes an EstimatorQNN, not {type(qnn).__name__}")
@@ -88,24 +84,56 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         super().__init__(qnn, initial_weights=weights, sparse=False)
         # The connector registers its parameter under two names; both reach the one that is left.
         del self._parameters["_weights"]
-        self._evaluator = make_evaluator(
-            qnn.estimator, qnn.circuit, _observables(qnn), _parameters(qnn), gradient, qnn.default_precision
-        )
+        self._gradient = gradient
+        self._method: GradientMethod | None = None
+        self._made_for: tuple[Any, ...] = ()
+        self._current_method()
 
     def __getattr__(self, name: str) -> Any:
+        """Torch's look-up of parameters; the connector's second name of its weights leads to the first."""
+        return super().__getattr__("weight" if name == "_weights" and self._is_constructed() else name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Torch's registration of parameters; the connector's second name of its weights leads to the first."""
+        super().__setattr__("weight" if name == "_weights" and self._is_constructed() else name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Torch's removal of parameters; the connector's second name of its weights leads to the first."""
+        super().__delattr__("weight" if name == "_weights" and self._is_constructed() else name)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Torch's registration of parameters; the connector's second name of its weights leads to the first."""
+        super().register_parameter("weight" if name == "_weights" and self._is_constructed() else name, param)
+
+    def _is_constructed(self) -> bool:
         # While the connector's constructor runs, `_weights` must be free to be registered.
-        constructed = "_evaluator" in self.__dict__
-        return super().__getattr__("weight" if constructed and name == "_weights" else name)
+        return "_made_for" in self.__dict__
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantumLayer:
-        # A circuit, its compiled form and connections to simulators are constant: copies share them.
-        memo[id(self._neural_network)] = self._neural_network
-        memo[id(self._evaluator)] = self._evaluator
+        """A layer with weights of its own that shares what is constant: circuit, compiled form, simulators."""
+        for shared in (self._neural_network, self._method, self._made_for, self._gradient):
+            memo[id(shared)] = shared
         twin = self.__class__.__new__(self.__class__)
         memo[id(self)] = twin
         for name, value in self.__dict__.items():
             twin.__dict__[name] = copy.deepcopy(value, memo)
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the compiled circuit."""
+        return {**self.__dict__, "_method": None, "_made_for": ()}
+
+    def _current_method(self) -> GradientMethod:
+        """How the network is evaluated; made anew when its estimator, gradient or precision were exchanged."""
+        qnn = self._neural_network
+        made_for = (qnn.estimator, qnn.gradient, qnn.default_precision)
+        if self._method is None or any(a is not b for a, b in zip(self._made_for, made_for, strict=True)):
+            gradient = gradient_of(qnn) if self._gradient == "auto" else self._gradient
+            self._method = gradient_method(
+                qnn.estimator, qnn.circuit, observables_of(qnn), parameters_of(qnn), gradient, qnn.default_precision
+            )
+            self._made_for = made_for
+        return self._method
 
     def forward(self, input_data: Tensor | None = None) -> Tensor:
         """Evaluate the circuit.
@@ -119,7 +147,10 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         Raises:
             CircuitError: The last axis is not n_in.
         """
-        weight: Tensor = self._parameters["weight"]
+        # A parametrized or pruned weight is no parameter of this name, but an attribute still.
+        weight: Tensor | None = self._parameters.get("weight")
+        if weight is None:
+            weight = self.weight
         angles = torch.zeros(0, dtype=weight.dtype, device=weight.device) if input_data is None else input_data
         expected = self._neural_network.num_inputs
         if angles.ndim == 0 or angles.shape[-1] != expected:
@@ -127,16 +158,23 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         # At few qubits the step is spent in calls, so a batch, the usual case, goes through without reshapes.
         is_batch = angles.ndim == 2 and expected > 0
         rows = angles if is_batch else _as_rows(angles, expected)
+        if rows.is_meta or weight.is_meta:
+            outputs = _shape_only(rows, weight, self._neural_network.output_shape[0])
+        else:
+            outputs = self._evaluate(rows, weight)
+        return outputs if is_batch else outputs.reshape(*angles.shape[:-1], outputs.shape[-1])
+
+    def _evaluate(self, rows: Tensor, weight: Tensor) -> Tensor:
         # Inside an autograd function gradient mode is always off, so whether it was on is asked here.
         wanted = torch.is_grad_enabled()
-        exact = self._evaluator
-        tensors = exact.compiled.in_tensors(rows.device) if isinstance(exact, ExactEvaluator) else None
+        method = self._current_method()
+        tensors = method.compiled.in_tensors(rows.device) if isinstance(method, AdjointMethod) else None
         outputs: Tensor = (
-            _Evaluate.apply(rows, weight, self._evaluator, wanted)  # type: ignore[no-untyped-call]
+            _Evaluate.apply(rows, weight, method, wanted)  # type: ignore[no-untyped-call]
             if tensors is None
             else _EvaluateInTensors.apply(rows, weight, tensors, wanted)  # type: ignore[no-untyped-call]
         )
-        return outputs if is_batch else outputs.reshape(*angles.shape[:-1], outputs.shape[-1])
+        return outputs
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         state_dict.pop(f"{prefix}_weights", None)
@@ -145,20 +183,20 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
 
 class _Evaluate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, evaluator: Evaluator, wanted: bool) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, method: GradientMethod, wanted: bool) -> Tensor:
         rows, weights = _to_numpy(inputs), _to_numpy(weight)
         needs = (wanted and ctx.needs_input_grad[0], wanted and ctx.needs_input_grad[1])
-        outputs, stash = evaluator.forward(rows, weights, needs)
+        outputs, stash = method.forward(rows, weights, needs)
         if needs[0] or needs[1]:
-            ctx.saved = evaluator, rows, weights, stash
+            ctx.saved = method, rows, weights, stash
             ctx.likes = inputs.dtype, inputs.device, weight.dtype, weight.device
         dtype = inputs.dtype if inputs.dtype in _NUMPY_TYPES else torch.float32
         return _to_torch(outputs, dtype, inputs.device)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        evaluator, rows, weights, stash = ctx.saved
-        by_input, by_weight = evaluator.backward(rows, weights, stash, _to_numpy(grad_output))
+        method, rows, weights, stash = ctx.saved
+        by_input, by_weight = method.backward(rows, weights, stash, _to_numpy(grad_output))
         dtype, device, weight_dtype, weight_device = ctx.likes
         needs = ctx.needs_input_grad
         first = _to_torch(by_input, dtype, device) if needs[0] else None
@@ -215,14 +253,6 @@ class _FirstOnly(torch.autograd.Function):
         raise RuntimeError("second derivatives of a QuantumLayer are not available")
 
 
-def _parameters(qnn: EstimatorQNN) -> Sequence[Any]:
-    return [*(qnn.input_params or ()), *(qnn.weight_params or ())]
-
-
-def _observables(qnn: EstimatorQNN) -> list[SparsePauliOp]:
-    return [as_pauli_sum(observable) for observable in qnn.observables]
-
-
 def _as_rows(angles: Tensor, expected: int) -> Tensor:
     if expected:
         return angles.reshape(-1, expected)
@@ -243,10 +273,30 @@ def _to_torch(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
     return tensor if dtype in _NUMPY_TYPES and device.type == "cpu" else tensor.to(device, dtype)
 
 
+def _shape_only(rows: Tensor, weight: Tensor, num_outputs: int) -> Tensor:
+    """Outputs without values, as torch's own layers give them on the `meta` device.
+
+    Raises:
+        CircuitError: The angles have values and the weights have none.
+    """
+    if not rows.is_meta:
+        raise CircuitError(
+            "the layer was built on the `meta` device and its weights have no values yet: call "
+            "`to_empty(device=...)` and load or initialize them"
+        )
+    dtype = rows.dtype if rows.dtype in _NUMPY_TYPES else torch.float32
+    # Sums, so that gradients have shapes as well.
+    common = weight.to("meta", dtype).sum() + rows.sum(dim=1, keepdim=True, dtype=dtype)
+    return common.expand(-1, num_outputs)
+
+
 def _initial_weights(count: int, given: ArrayLike | Tensor | None, seed: int | None) -> NDArray[Any]:
     if given is None:
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return (2 * torch.rand(count, generator=generator) - 1).numpy()
+        # Drawn on the CPU whatever the default device, so that a seed means the same numbers everywhere.
+        return (2 * torch.rand(count, generator=generator, device="cpu") - 1).numpy()
+    if isinstance(given, Tensor) and given.is_meta:
+        raise CircuitError("initial weights on the `meta` device have no values")
     weights = _to_numpy(given) if isinstance(given, Tensor) else np.asarray(given, dtype=np.float64)
     if weights.shape != (count,):
         raise CircuitError(f"initial weights of shape {weights.shape}: the circuit has {count} weights")
