@@ -1,0 +1,1 @@
+"""One entry of each kind that a package can add to qhybrid."""
