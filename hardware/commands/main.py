@@ -19,6 +19,7 @@ from hardware.commands.options import (
     parse_pack,
     run_config,
     say,
+    wait_limit,
     with_plan_options,
 )
 from hardware.commands.tables import (
@@ -159,6 +160,7 @@ def infer(
     """Plan, submit and fetch in one: images with the circuit on the device, compared with exact simulation."""
     from hardware.runs.stages import infer as run_all
 
+    wait_seconds = wait_limit(wait_seconds)
     config = run_config(run, options, planned=resume)
     comparison = run_all(run, config, yes=yes, resume=resume, wait_seconds=wait_seconds, **_listeners(as_json))
     _print_json(comparison) if as_json else _console.print(comparison_table(comparison))

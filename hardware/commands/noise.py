@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hardware.commands.options import BackendOption, YesOption, ignore, say
+from hardware.commands.options import BackendOption, YesOption, ignore, say, wait_limit, with_budget
 
 if TYPE_CHECKING:
     from hardware.noise.plan import NoisePlan
@@ -88,9 +88,7 @@ def noise(
         "name": name,
     }
     path, wanted = _wanted(config, out, {key: value for key, value in given.items() if value is not None})
-    if budget_seconds is not None:
-        # A copy is not validated: a budget of 0 is refused with the seconds that the plan takes, not as a value.
-        wanted = wanted.model_copy(update={"budget_seconds": budget_seconds})
+    wanted, wait_seconds = with_budget(wanted, budget_seconds), wait_limit(wait_seconds)
     draw = certificate = None
     if resume and is_complete(path):
         certificate = certify(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,7 +16,9 @@ from rich.console import Console
 from hardware.errors import HardwareError
 
 if TYPE_CHECKING:
-    from qhybrid.config import HardwareConfig
+    from qhybrid.config import HardwareConfig, NoiseBankConfig
+
+ConfigT = TypeVar("ConfigT", "HardwareConfig", "NoiseBankConfig")
 
 _console = Console()
 
@@ -135,8 +138,56 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
     budget = given.pop("budget_seconds", None)
     config = build_config({**values, "hardware": {**base, **given}}, f"options and `{directory.config_file}`").hardware
     config = config or HardwareConfig()
-    # A copy is not validated: a budget of 0 is to be refused with the seconds that the plan takes, not as a value.
-    return config if budget is None else config.model_copy(update={"budget_seconds": budget})
+    return with_budget(config, budget)
+
+
+def with_budget(config: ConfigT, seconds: float | None) -> ConfigT:
+    """Put `--budget-seconds` into a configuration.
+
+    A copy is not validated: a budget of 0 is to be refused with the seconds that the plan takes, not as a value.
+
+    Args:
+        config: The configuration of a run or of a bank.
+        seconds: The option's value; `None` where it was not given, which leaves the configuration as it is.
+
+    Returns:
+        The configuration with this budget.
+
+    Raises:
+        HardwareError: The value is not a finite number, which no plan could be held against.
+    """
+    if seconds is None:
+        return config
+    return config.model_copy(update={"budget_seconds": finite_seconds("--budget-seconds", seconds)})
+
+
+def finite_seconds(option: str, seconds: float) -> float:
+    """Check that an option is a number of seconds.
+
+    Args:
+        option: Its name, for the message.
+        seconds: What was given.
+
+    Raises:
+        HardwareError: It is infinite or not a number.
+    """
+    if not math.isfinite(seconds):
+        raise HardwareError(f"{option} {seconds:g}: give a finite number of seconds, or leave it out for no limit")
+    return seconds
+
+
+def wait_limit(seconds: float | None) -> float | None:
+    """Check `--wait-seconds`.
+
+    Args:
+        seconds: What was given; `None` waits for ever.
+
+    Raises:
+        HardwareError: It is negative, infinite or not a number.
+    """
+    if seconds is not None and finite_seconds("--wait-seconds", seconds) < 0:
+        raise HardwareError(f"--wait-seconds {seconds:g}: give 0 or more seconds, or leave it out to wait for ever")
+    return seconds
 
 
 def parse_steps(text: str) -> str:

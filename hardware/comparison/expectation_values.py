@@ -189,10 +189,12 @@ def save_noise_model(workload: Workload) -> None:
     Its qubit i is the device's `qubits[i]`; `qhybrid.quantum.load_noise_model` reads it.
     """
     backend = workload.device.backend
+    path = workload.run.hardware / "noise_model.json"
     if backend.coupling_map is None:
+        # An earlier plan's device has left one, perhaps, which is not this simulator's.
+        path.unlink(missing_ok=True)
         return
     qubits = workload.transpiled.used_qubits()
-    path = workload.run.hardware / "noise_model.json"
     origin = {"backend": workload.plan.backend, "calibrated": workload.plan.calibrated, "qubits": qubits}
     if path.exists():
         known = read_json(path)

@@ -22,7 +22,7 @@ from hardware.placement.layout_figure import draw_layout
 from hardware.placement.packing import pack, patch_lines
 from hardware.placement.transpilation import Program, Transpiled
 from hardware.planning.bill import Plan, check_budget, make_plan, plan_key
-from hardware.service.backends import is_local, open_backend, seconds_left
+from hardware.service.backends import device_name, is_local, open_backend, seconds_left
 from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.config import HardwareConfig
@@ -150,11 +150,8 @@ def load_workload(run: RunDirectory, config: HardwareConfig | None = None, *, of
     stored = HardwareConfig.model_validate(plan.config)
     if config is not None:
         plan = _with_options(plan, stored, config)
-    saved = run.hardware / CALIBRATION_FILE
-    if offline and saved.exists():
-        backend: BackendV2 = read_calibration(saved)
-    else:
-        backend = open_backend(plan.backend, fractional_gates=stored.fractional_gates)
+    kept = _kept_calibration(run, plan) if offline else None
+    backend = kept or open_backend(plan.backend, fractional_gates=stored.fractional_gates)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, stored)
     transpiled = Transpiled.load(run.hardware)
@@ -196,10 +193,22 @@ def save_plan(workload: Workload) -> None:
     backend = workload.device.backend
     if backend.coupling_map is not None:
         save_calibration(backend, folder / CALIBRATION_FILE, workload.plan.calibrated)
+    else:
+        # That of an earlier plan's device would stand for the simulator in `compare` and `replay`.
+        (folder / CALIBRATION_FILE).unlink(missing_ok=True)
     workload.transpiled.save(folder)
     draw_layout(workload.device.backend, workload.transpiled.layouts, folder / "layout.png")
     # Last, since it is what tells that a run was planned.
     write_json(folder / "plan.json", workload.plan.to_dict())
+
+
+def _kept_calibration(run: RunDirectory, plan: Plan) -> BackendV2 | None:
+    """The device as the run has stored it; `None` if it has not, or stored another plan's device."""
+    path = run.hardware / CALIBRATION_FILE
+    if not path.exists():
+        return None
+    kept = read_calibration(path)
+    return kept if (device_name(kept), kept.calibrated) == (plan.device, plan.calibrated) else None
 
 
 def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) -> Plan:

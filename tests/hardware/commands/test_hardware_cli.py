@@ -62,6 +62,14 @@ def test_transpile_lists_candidates(command, run: RunDirectory) -> None:  # type
     [
         (("--budget-seconds", "0"), ("budget_seconds 0 ", " s of device time")),
         (("--budget-seconds", "1"), ("budget_seconds 1 ", " s of device time")),
+        (("--budget-seconds", "inf"), ("--budget-seconds inf", "finite", "leave it out")),
+        (("--budget-seconds", "nan"), ("--budget-seconds nan", "finite", "leave it out")),
+        (("--budget-seconds=-inf",), ("--budget-seconds -inf", "finite")),
+        (("--level", "2", "--zne-factors", "1,3,inf"), ("zne_factors", "inf")),
+        (("--level", "2", "--zne-factors", "1,3,nan"), ("zne_factors", "nan")),
+        # Folding to so many gates would not end.
+        (("--level", "2", "--zne-factors", "1,2,1e9"), ("zne_factors", "1000000000", "50")),
+        (("--level", "2", "--zne-factors", "1,2,51"), ("zne_factors", "51", "50")),
         (("--backend", "fake_manil"), ("`fake_manil`", "fake_manila")),
         (("--qpu-steps", "7"), ("qpu_steps [7]", "0 to 2")),
         (("--qpu-steps", "some"), ("`some`", "auto")),
@@ -83,6 +91,14 @@ def test_bad_input_ends_with_code_2_one_line_and_no_files(  # type: ignore[no-un
     assert len(err.strip().splitlines()) == 1
     for word in words:
         assert word in err
+    assert not run.hardware.exists()
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_a_time_to_wait_that_is_none_is_refused(command, run: RunDirectory, seconds: str) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = command("infer", run.path, *SMALL, "--wait-seconds", seconds)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"--wait-seconds {seconds}" in err
     assert not run.hardware.exists()
 
 

@@ -78,3 +78,18 @@ def test_results_of_other_parameters_are_not_taken(run: RunDirectory, tmp_path: 
         np.savez(path, **arrays)
     with pytest.raises(HardwareError, match="step 0 belong to other parameters"):
         hardware.infer(run, REPLAY)
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_the_calibration_of_an_earlier_device_is_not_taken_for_the_present_one(run: RunDirectory, left: bool) -> None:
+    hardware.infer(run, OPTIONS)
+    old = (run.hardware / "calibration.json").read_bytes()
+    on_simulator = OPTIONS.model_copy(update={"backend": "aer"})
+    expected = hardware.infer(run, on_simulator)
+    # Neither stays beside results that they do not belong to.
+    assert not (run.hardware / "calibration.json").exists()
+    assert not (run.hardware / "noise_model.json").exists()
+    if left:
+        # As a version before this one has left it.
+        (run.hardware / "calibration.json").write_bytes(old)
+    assert hardware.infer(run, REPLAY) == expected
