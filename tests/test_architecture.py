@@ -29,7 +29,7 @@ NOISE = COMPILER | {"quantum.noise"}
 ENGINE = NOISE | {"quantum.engine.kernels", "quantum.engine.statevector", "quantum.engine.density"}
 ESTIMATORS = ENGINE | {"quantum.devices", "quantum.estimators"}
 QUANTUM = ESTIMATORS | {"quantum.layer", "quantum.analysis"}
-RUN = CONFIG | {"rundir", "data"}
+RUN = CONFIG | {"rundir", "circuit_copies", "data"}
 TRAINED = RUN | QUANTUM | {"models", "diffusion", "checkpoints"}
 JUDGED = TRAINED | {"pictures", "sampling", "evaluation"}
 ROOMS: dict[str, set[str]] = {
@@ -40,6 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "registry": {"errors"},
     "config": GROUND,
     "rundir": CONFIG,
+    "circuit_copies": CONFIG,
     "data": CONFIG,
     "quantum.circuits": CONFIG,
     "quantum.engine.compiler": CIRCUITS,
@@ -53,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "quantum.analysis": ESTIMATORS,
     "models": CONFIG | QUANTUM,
     "diffusion": CONFIG | ESTIMATORS,
-    "checkpoints": CONFIG | QUANTUM | {"rundir", "data", "models"},
+    "checkpoints": CONFIG | QUANTUM | {"rundir", "circuit_copies", "data", "models"},
     "training": TRAINED,
     "pictures": GROUND,
     "sampling": TRAINED | {"pictures"},

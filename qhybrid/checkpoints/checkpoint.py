@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from qhybrid.circuit_copies import with_copies
 from qhybrid.config import RunConfig, build_config
 from qhybrid.data.labels import LabelSpace
 from qhybrid.errors import ConfigError, RunDirectoryError
@@ -136,6 +137,8 @@ def load_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
     config, meta, labels = _read_meta(folder)
     if run_config is not None:
         check_same_architecture(folder, config, run_config)
+        # A classical core takes its sizes from the circuit as well.
+        config = with_copies(Path(path), config)
     spec = CircuitSpec.load(folder / _CIRCUIT) if (folder / _CIRCUIT).exists() else None
     channels, size, _ = meta["image_shape"]
     model = build_model(config, channels, spec, classes=None if labels is None else len(labels.names))

@@ -19,6 +19,7 @@ from torch import nn
 
 from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_training_state, load_weights, save_checkpoint
 from qhybrid.checkpoints.stages import circuit_in
+from qhybrid.circuit_copies import check_copies, keep_copies, with_copies
 from qhybrid.config import RunConfig, TrainingConfig, dump_config
 from qhybrid.data import load_data, to_tensor
 from qhybrid.data.labels import LabelSpace
@@ -173,14 +174,22 @@ class Trainer:
         self.window = _Window(window["loss"], int(window["steps"]), window["seconds"])
 
 
-def prepare(config: RunConfig) -> Trainer:
+def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
     """Everything that training needs, before anything is written.
 
+    Args:
+        config: The run.
+        run: Where it was begun, if it was: a circuit of the user's own is read from the copy there.
+
     Raises:
-        QHybridError: The data, the circuit or the device cannot be had.
+        QHybridError: The data, the circuit or the device cannot be had, or have changed since the run began.
     """
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
+    wanted = config
+    if run is not None:
+        check_copies(run.path, config)
+        config = with_copies(run.path, config)
     check_trainable(config)
     data = load_data(config.data)
     images = to_tensor(data.train)
@@ -190,7 +199,7 @@ def prepare(config: RunConfig) -> Trainer:
         labels.asked(config.sampling.classes, 1)
     classes = None if labels is None else len(labels.names)
     model = build_model(circuit_in(config, "training"), data.channels, classes=classes)
-    check_supply(config.diffusion.noise, training_demands(config, images.shape[1:]), _consumer(config))
+    check_supply(config.diffusion.noise, training_demands(config, images.shape[1:]), _consumer(wanted))
     batches = Batches(
         images,
         config.training.batch_size,
@@ -201,7 +210,7 @@ def prepare(config: RunConfig) -> Trainer:
         labels=None if labels is None else torch.from_numpy(data.train_labels),
         label_dropout=config.training.label_dropout,
     )
-    return Trainer(config, model, batches, (data.channels, data.image_size, data.image_size), labels)
+    return Trainer(wanted, model, batches, (data.channels, data.image_size, data.image_size), labels)
 
 
 def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = False) -> RunDirectory:
@@ -218,7 +227,8 @@ def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = Fa
     Raises:
         QHybridError: Bad configuration, data or output folder (nothing is written), or a loss that is not finite.
     """
-    trainer = prepare(config)
+    begun_here = out is not None and resume and RunDirectory(out).config_file.exists()
+    trainer = prepare(config, RunDirectory(out or "") if begun_here else None)
     accelerator = trainer.accelerator
     with accelerator.main_process_first():
         run = RunDirectory.create(out, config, resume=resume or not accelerator.is_main_process)
@@ -226,6 +236,7 @@ def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = Fa
     if folder is not None:
         trainer.restore(folder)
     if accelerator.is_main_process:
+        keep_copies(run.path, config)
         reserve(config.diffusion.noise, training_demands(config, trainer.image_shape), _consumer(config))
         _trim_log(run, trainer.step)
     with _interruptible() as interrupted:
