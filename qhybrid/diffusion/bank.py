@@ -8,6 +8,7 @@ a patch)` (`quantum_intrinsic`). The JSON holds provenance, law, checksum, certi
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import mmap
 import os
@@ -74,7 +75,7 @@ class BankRecord:
 
 
 class Bank:
-    """An open bank. Reading maps the file and keeps less than 100 MB of it in memory.
+    """An open bank. Reading maps the file, once per process, and keeps less than 100 MB of it in memory.
 
     Raises:
         NoiseError: A file is missing, truncated, or not what the record says.
@@ -86,10 +87,13 @@ class Bank:
         self._member = _MEMBERS[self.record.source]
         self._dtype = _DTYPES[self._member]
         self._law = BitLaw(int(self.record.law["resolution"])) if self._member == "integers" else None
-        offset = _locate(self.path, self._member, self._dtype, self.record.shape)
-        with self.path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._offset = offset
+        state = self.path.stat()
+        self._map, self._offset = _mapped(
+            self.path.absolute(),
+            (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns),
+            self._member,
+            self.record.shape,
+        )
         self._touched = 0
 
     @property
@@ -207,10 +211,17 @@ def _record_file(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _locate(path: Path, member: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-    """Position of the array's first byte in the file."""
+@functools.lru_cache(maxsize=8)
+def _mapped(path: Path, _state: tuple[int, ...], member: str, shape: tuple[int, ...]) -> tuple[mmap.mmap, int]:
+    """The file in memory and the position of the array's first byte, mapped once while its state stays the same.
+
+    A map can be read by several threads and survives a fork, which a file that is read from place to place does not.
+    NumPy maps only files of its own format, not members of an npz, and zipfile reads a member from its beginning: the
+    position is all that is found out here.
+    """
+    dtype = _DTYPES[member]
     try:
-        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             entry = archive.getinfo(f"{member}.npy")
             if entry.compress_type != zipfile.ZIP_STORED:
                 raise NoiseError(
@@ -224,7 +235,7 @@ def _locate(path: Path, member: str, dtype: np.dtype[Any], shape: tuple[int, ...
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             found_shape, fortran, found_dtype = read(file)
             offset = file.tell()
-            size = os.fstat(file.fileno()).st_size
+            numbers = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, struct.error) as error:
         if isinstance(error, NoiseError):
             raise
@@ -234,6 +245,6 @@ def _locate(path: Path, member: str, dtype: np.dtype[Any], shape: tuple[int, ...
             f"bank `{path}` holds {found_dtype} of shape {found_shape}, its record says {dtype} of shape {shape}: "
             "the two files do not belong together"
         )
-    if offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > size:
+    if offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > len(numbers):
         raise NoiseError(f"bank `{path}` is truncated: make or fetch it again")
-    return offset
+    return numbers, offset

@@ -16,6 +16,7 @@ from qhybrid.checkpoints.stages import circuit_in, with_circuit
 from qhybrid.config import SamplingConfig, check_sampling
 from qhybrid.data import to_uint8
 from qhybrid.data.images import Labels
+from qhybrid.diffusion.gaussian import NoiseSource
 from qhybrid.diffusion.noise import image_noise, noise_source
 from qhybrid.diffusion.process import Denoiser
 from qhybrid.diffusion.samplers import build_sampler, sample_images
@@ -65,7 +66,7 @@ def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDi
     staged = circuit_in(checkpoint.config, "sampling")
     if staged is not checkpoint.config:
         checkpoint = with_circuit(checkpoint, staged.quantum)
-    _reserve(checkpoint, config)
+    reserve_noise(checkpoint, config)
     if checkpoint.config.training.device != "cpu" and torch.cuda.is_available():
         checkpoint.model.cuda()
     seeds = list(range(config.seed, config.seed + config.images))
@@ -117,33 +118,47 @@ def generate(
     """
     if labels is None:
         labels = asked_labels(checkpoint, config, len(seeds))
+    source = noise_of(checkpoint, config)
     parts = []
     for start in range(0, len(seeds), config.batch_size):
         batch = slice(start, start + config.batch_size)
         chosen = None if labels is None else labels[batch]
-        parts.append(to_uint8(generate_batch(checkpoint, config, seeds[batch], chosen)))
+        parts.append(to_uint8(generate_batch(checkpoint, config, seeds[batch], source, chosen)))
         if advance is not None:
             advance(len(parts[-1]))
     return np.concatenate(parts)
 
 
+def noise_of(checkpoint: Checkpoint, config: SamplingConfig) -> NoiseSource:
+    """The source of all noise of a sampling, opened once for all of its batches."""
+    sampler = build_sampler(checkpoint.config.diffusion, config.sampler, config.steps, config.eta)
+    return noise_source(checkpoint.config.diffusion, sampler.timesteps.tolist())
+
+
 @torch.no_grad()
 def generate_batch(
-    checkpoint: Checkpoint, config: SamplingConfig, seeds: list[int], labels: Labels | None = None
+    checkpoint: Checkpoint,
+    config: SamplingConfig,
+    seeds: list[int],
+    source: NoiseSource,
+    labels: Labels | None = None,
 ) -> Tensor:
-    """One batch of images, float32 `(B, C, H, W)` in [-1, 1] up to clipping.
+    """One batch of images.
 
     Args:
         checkpoint: The model.
-        config: By which sampler, in how many steps.
+        config: How.
         seeds: One per image, B of them.
-        labels: One per image, int64 `(B,)` or `(B, K)`; None for an unconditional model.
+        source: From `noise_of`.
+        labels: One per image, `(B,)` or `(B, K)`; `None` for an unconditional model.
+
+    Returns:
+        float32 `(B, C, H, W)`, in [-1, 1] up to clipping.
     """
     missing = max(0, _SMALLEST_BATCH - len(seeds))
     filled = seeds + [seeds[-1]] * missing
     shape = checkpoint.image_shape
     sampler = build_sampler(checkpoint.config.diffusion, config.sampler, config.steps, config.eta)
-    source = noise_source(checkpoint.config.diffusion, sampler.timesteps.tolist())
     device = next(checkpoint.model.parameters()).device
     latents = image_noise(source, filled, shape, 0).to(device)
     asked = None if labels is None else torch.from_numpy(np.concatenate([labels, labels[-1:].repeat(missing, axis=0)]))
@@ -193,8 +208,18 @@ def _save_grid(images: NDArray[np.uint8], labels: Labels | None, run: RunDirecto
     image_grid(np.concatenate(filled), run.grid_file, columns)
 
 
-def _reserve(checkpoint: Checkpoint, config: SamplingConfig) -> None:
-    """Enter the draws into the record of the noise bank, if there is one; the same images again are the same draws."""
+def reserve_noise(checkpoint: Checkpoint, config: SamplingConfig) -> None:
+    """Enter the draws of a sampling into the record of its noise bank, if there is one.
+
+    The same images again are the same draws, and count once.
+
+    Args:
+        checkpoint: The model.
+        config: Which images.
+
+    Raises:
+        NoiseError: The bank is too small, or used up by others.
+    """
     diffusion = checkpoint.config.diffusion
     stochastic = build_sampler(diffusion, config.sampler, config.steps, config.eta).stochastic
     demands = sampling_demands(diffusion.noise, config, checkpoint.image_shape, stochastic)

@@ -18,7 +18,7 @@ from qhybrid.files import atomic_path, write_json
 from qhybrid.progress import progress
 from qhybrid.quantum.devices.snapshots import snapshot
 from qhybrid.rundir import RunDirectory
-from qhybrid.sampling.generate import asked_labels, generate
+from qhybrid.sampling.generate import asked_labels, generate, reserve_noise
 from qhybrid.seeds import evaluation_generator
 
 
@@ -36,7 +36,7 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
         (0 to 255) from the exact images; `floor` is the KID of real images.
 
     Raises:
-        NoiseError: The run has no circuit of its own kind.
+        NoiseError: The run has no circuit of its own kind, or its noise bank is too small or used up.
         CircuitError: There is no such device.
     """
     snapshot(device)
@@ -54,7 +54,10 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
     }
     settings = checkpoint.config
     sampling = settings.sampling or SamplingConfig()
-    seeds = list(range(sampling.seed, sampling.seed + (images or sampling.images)))
+    sampling = sampling.model_copy(update={"images": images or sampling.images})
+    seeds = list(range(sampling.seed, sampling.seed + sampling.images))
+    # Every way draws the same noise for the same image, so it counts once.
+    reserve_noise(checkpoint, sampling)
     pictures: dict[str, NDArray[np.uint8]] = {}
     with progress("sampling", len(ways) * len(seeds)) as advance:
         for name, quantum in ways.items():

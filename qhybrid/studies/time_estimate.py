@@ -15,7 +15,7 @@ from qhybrid.diffusion.schedules import terminal_snr
 from qhybrid.diffusion.sources import open_bank
 from qhybrid.models.build import build_model, circuit_spec, parameter_counts
 from qhybrid.registry import BOTTLENECK_CORES
-from qhybrid.sampling.generate import asked_labels, generate_batch
+from qhybrid.sampling.generate import asked_labels, generate_batch, noise_of
 from qhybrid.training.loop import prepare
 
 _WARM_UP_STEPS, _TIMED_STEPS, _TIMED_REVERSE_STEPS = 2, 5, 3
@@ -66,9 +66,10 @@ def sampling_seconds(config: RunConfig) -> float:
     seeds = list(range(min(config.sampling.batch_size, config.sampling.images)))
     few = config.sampling.model_copy(update={"steps": min(_TIMED_REVERSE_STEPS, config.sampling.steps)})
     asked = asked_labels(untrained, few, len(seeds))
-    generate_batch(untrained, few.model_copy(update={"steps": 1}), seeds, asked)
+    source = noise_of(untrained, few)
+    generate_batch(untrained, few.model_copy(update={"steps": 1}), seeds, source, asked)
     start = time.perf_counter()
-    generate_batch(untrained, few, seeds, asked)
+    generate_batch(untrained, few, seeds, source, asked)
     seconds = time.perf_counter() - start
     return seconds * config.sampling.steps / few.steps * config.sampling.images / len(seeds)
 
