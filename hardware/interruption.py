@@ -49,7 +49,11 @@ def interruptible(message: str) -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Within, a first signal waits for the end."""
+    """Within, a first signal waits for the end.
+
+    Raises:
+        Interrupted: A signal arrived within, and no outer block holds it back.
+    """
     _state.held += 1
     try:
         yield

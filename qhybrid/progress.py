@@ -31,7 +31,8 @@ def silent() -> Iterator[None]:
 class Advance(Protocol):
     """Report `steps` more done; `note` is shown beside the bar."""
 
-    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        """Report `steps` more done."""
 
 
 @contextmanager

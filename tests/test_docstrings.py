@@ -53,7 +53,7 @@ def modules(root):
 def faults(tree):
     for name, function in public_functions(tree):
         text = ast.get_docstring(function) or ""
-        if documented_elsewhere(function):
+        if documented_elsewhere(function) or text.startswith("See `"):
             continue
         if len(arguments(function)) >= ARGUMENTS and "Args:" not in text:
             yield f"{name}: {len(arguments(function))} arguments and no `Args:`"
@@ -67,7 +67,13 @@ def faults(tree):
 
 
 # Rooms whose docstrings are not there yet.
-UNFINISHED = ("qhybrid/quantum", "qhybrid/diffusion", "qhybrid/benchmarks", "qhybrid/rundir.py", "hardware")
+UNFINISHED = (
+    "qhybrid/quantum/engine",
+    "qhybrid/quantum/estimators",
+    "qhybrid/quantum/layer",
+    "hardware/commands",
+    "qhybrid/rundir.py",
+)
 
 
 def test_public_functions_say_what_they_take_and_raise(root):
@@ -101,6 +107,7 @@ def test_each_fault_is_found(code, fault):
         'def f(a):\n    """Do it."""\n    try:\n        a()\n    except ValueError:\n        raise',
         'def _f(a, b, c):\n    """Do it."""\n    raise ValueError',
         '@app.command()\ndef f(a, b, c):\n    """Do it."""',
+        'class A:\n    def f(self, a, b, c):\n        """See `Protocol`."""',
     ],
 )
 def test_what_needs_no_section_passes(code):

@@ -98,7 +98,7 @@ def mitigation_words(config: Mapping[str, Any]) -> str:
 
 
 def levels_table(plan: Plan) -> Table:
-    """The same steps at each resilience level, and with the Sampler."""
+    """What a plan's steps would cost at each resilience level, and with the Sampler."""
     table = Table("", "jobs", "executions", "device time", "share of what is left", "bytes per request")
     table.title = "By mitigation"
     for row in plan.levels:

@@ -154,7 +154,7 @@ def difference(a: Array, b: Array, errors: Array | None = None) -> dict[str, Any
 
 
 def classifier_of(workload: Workload) -> FeatureExtractor | None:
-    """That of the run's evaluation."""
+    """The classifier by which the run's images are evaluated, if it has one."""
     return run_classifier(workload.run, workload.checkpoint.image_shape)
 
 

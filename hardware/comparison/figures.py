@@ -25,7 +25,16 @@ def draw_comparison(
     comparison: dict[str, Any],
     path: Path,
 ) -> None:
-    """Device and noisy simulation against exact values, and the RMS difference of each denoising step; PNG."""
+    """Device and noisy simulation against exact values, and the RMS difference of each denoising step; PNG.
+
+    Args:
+        exact: Exact expectation values, `(R, n_out)`.
+        device: The device's values of the same rows, `(R, n_out)`.
+        noisy_rows: Rows that were simulated under the device's noise, `(S,)`.
+        noisy: Their simulated values, `(S, n_out)`.
+        comparison: The numbers of `comparison.json`.
+        path: The PNG file.
+    """
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([-1, 1], [-1, 1], color=_GREY, linewidth=1)
@@ -49,7 +58,13 @@ def draw_comparison(
 
 
 def draw_variants(variants: Sequence[dict[str, Any]], backend: str, path: Path) -> None:
-    """Error of the expectation values, of the images, and the price, of each variant of a run; PNG."""
+    """Error of the expectation values, of the images, and the price, of each variant of a run; PNG.
+
+    Args:
+        variants: One mapping of numbers per variant.
+        backend: Name of the device.
+        path: The PNG file.
+    """
     figure = Figure(figsize=(13, 0.9 + 0.45 * len(variants)), layout="constrained")
     names = [row["name"] for row in variants]
     shown = {

@@ -37,6 +37,6 @@ class ExactEvaluator:
         return np.asarray(result[0].data.evs, dtype=np.float64).T
 
     def __call__(self, angles: Tensor) -> Tensor:
-        """The same for tensors; float64 in between, no gradient."""
+        """Expectation values of tensors of angles, computed in float64 without gradient."""
         values = self.values(angles.detach().cpu().double().numpy())
         return torch.from_numpy(values).to(angles.dtype)

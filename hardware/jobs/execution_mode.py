@@ -121,7 +121,7 @@ class ExecutionMode:
             raise
 
     def _again(self, opened: Any) -> Any:
-        """The same batch or session with the token of the present backend."""
+        """The open batch or session, addressed with the token of the current backend."""
         fractional = bool(self.backend.options.use_fractional_gates)
         return type(opened).from_id(opened.session_id, self.backend.service, use_fractional_gates=fractional)
 

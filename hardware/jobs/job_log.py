@@ -196,7 +196,13 @@ class ResultStore:
         return self.folder / f"step-{work.step:03d}-{work.part}-{work.content[:TAG_LENGTH]}.npz"
 
     def save(self, work: Work, result: Expectations, provenance: dict[str, Any]) -> Path:
-        """Write angles, values, standard errors and where they come from."""
+        """Write angles, values, standard errors and where they come from.
+
+        Args:
+            work: The angles and what identifies them.
+            result: Values and standard errors, `(B, n_out)`.
+            provenance: Backend, job and date, JSON-able.
+        """
         path = self.path(work)
         if result.primitives:
             # First, since a result counts as stored when its npz file is there.

@@ -38,7 +38,13 @@ class LocalJobs:
         self.backend = device
 
     def send(self, start: Callable[[Any], Any], tags: Sequence[str], given_up: Collection[str]) -> Sent:
-        """Simulate a job; see `ServiceJobs.send`."""
+        """Simulate a job; see `ServiceJobs.send`.
+
+        Args:
+            start: Starts the job in the mode that it is called with.
+            tags: Not used: nothing has to be found again.
+            given_up: Not used: nothing outlives the process.
+        """
         return Sent(start(self._mode.current()))
 
     def find(self, tags: Sequence[str], given_up: Collection[str]) -> Sent | None:
@@ -70,5 +76,5 @@ class LocalJobs:
         return None
 
     def calibration(self, *, refresh: bool = False) -> str | None:
-        """That of the copy."""
+        """Date of the calibration that the local copy of the device holds."""
         return calibration_date(self.backend)

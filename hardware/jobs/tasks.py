@@ -65,7 +65,13 @@ class Store(Protocol[ResultT]):
         """A stored result, or `None`."""
 
     def save(self, work: Work, result: ResultT, provenance: dict[str, Any]) -> Path:
-        """Write a result and where it comes from."""
+        """Write a result and where it comes from.
+
+        Args:
+            work: What the job had to do.
+            result: What it gave.
+            provenance: Backend, job and date, JSON-able.
+        """
 
 
 @dataclass(frozen=True)

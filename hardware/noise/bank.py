@@ -80,7 +80,17 @@ def draw_noise(
 def carry_out(
     draw: NoiseDraw, *, yes: bool = False, wait_seconds: float | None = None, echo: Echo = silent
 ) -> Certificate:
-    """Send the jobs of a planned bank, write it, certify it; see `draw_noise`."""
+    """Send the jobs of a planned bank, write it, certify it; see `draw_noise`.
+
+    Args:
+        draw: The planned bank.
+        yes: Whether jobs may be sent to a real device.
+        wait_seconds: Longest wait for a queued job in seconds; None waits as long as it takes.
+        echo: Is told what happens, a line at a time.
+
+    Raises:
+        HardwareError: A real device without `yes`; or its jobs fail or do not end in time.
+    """
     plan = draw.plan
     if not is_local(draw.backend):
         if not yes:

@@ -62,7 +62,7 @@ class NoiseCircuit:
         return Program(self.circuit, _z_of(self.qubits, self.circuit.num_qubits), (), backend, len(self.groups))
 
     def local_program(self, backend: BackendV2) -> Program:
-        """The same, simulated group by group, each with the device's errors."""
+        """The program of a simulation: the groups one by one, each with the device's errors."""
         errors = iter(readout_errors(backend, self.qubits))
         parts = []
         for group in self.groups:

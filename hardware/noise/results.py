@@ -33,7 +33,13 @@ class BitStore:
         return self.folder / f"job-{work.step:03d}-{work.content[:TAG_LENGTH]}.npz"
 
     def save(self, work: Work, result: Bits, provenance: dict[str, Any]) -> Path:
-        """Write bits `(shots, qubits)` and where they come from."""
+        """Write bits `(shots, qubits)` and where they come from.
+
+        Args:
+            work: What the job had to do.
+            result: Bits, uint8 `(shots, qubits)`.
+            provenance: Backend, job and date, JSON-able.
+        """
         path = self.path(work)
         with atomic_path(path) as temporary:
             np.savez(
@@ -85,7 +91,7 @@ class Gathered(Protocol):
 
 
 def gather(config: NoiseBankConfig, patch: tuple[int, int]) -> Gathered:
-    """An empty one for a source."""
+    """What gathers the numbers of a bank's source; it holds none yet."""
     return GatheredBits(config) if config.source == "quantum_bits" else GatheredFluctuations(config, patch)
 
 
@@ -108,6 +114,7 @@ class GatheredBits:
         self._entropies: list[float] = []
 
     def add(self, raw: Bits) -> None:
+        """Take up the measured bits of one job, uint8 `(shots, qubits)`."""
         entropy = min_entropy(raw)
         bits = self._extract(raw, entropy)
         self._extracted += bits.size
@@ -122,16 +129,20 @@ class GatheredBits:
 
     @property
     def normals(self) -> int:
+        """Number of noise values so far."""
         return sum(part.size for part in self._integers)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the bank's numbers."""
         return (self._config.normals,)
 
     def law(self) -> dict[str, Any]:
+        """Parameters of the law that the numbers follow, as the bank's record keeps them."""
         return {"resolution": self._config.resolution}
 
     def provenance(self) -> dict[str, Any]:
+        """How the numbers were measured, as the bank's record keeps it."""
         shots, qubits = self._raw_shots, len(self._ones)
         return {
             "executions": shots,
@@ -144,6 +155,7 @@ class GatheredBits:
         }
 
     def pieces(self) -> Iterator[NDArray[np.uint16]]:
+        """The bank's numbers, a piece at a time."""
         integers = np.concatenate(self._integers)[: self._config.normals]
         for start in range(0, integers.size, _PIECE):
             yield integers[start : start + _PIECE]
@@ -167,19 +179,23 @@ class GatheredFluctuations:
         self._values: list[NDArray[np.float32]] = []
 
     def add(self, raw: Bits) -> None:
+        """Take up the measured bits of one job, uint8 `(shots, qubits)`."""
         evaluations = raw.reshape(-1, self._config.shots, raw.shape[1])
         self._values.append((1 - 2 * evaluations.mean(axis=1)).astype(np.float32))
 
     @property
     def normals(self) -> int:
+        """Number of noise values so far."""
         return sum(part.size for part in self._values)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the bank's numbers."""
         pixels = self._patch[0] * self._patch[1]
         return -(-self._config.normals // pixels), pixels
 
     def law(self) -> dict[str, Any]:
+        """Parameters of the law that the numbers follow, as the bank's record keeps them."""
         values = self._rows()
         deviation = values.std(axis=0)
         return {
@@ -191,6 +207,7 @@ class GatheredFluctuations:
         }
 
     def provenance(self) -> dict[str, Any]:
+        """How the numbers were measured, as the bank's record keeps it."""
         values = self._rows()
         shot_noise = np.sqrt((1 - values.mean(axis=0) ** 2) / self._config.shots)
         return {
@@ -200,6 +217,7 @@ class GatheredFluctuations:
         }
 
     def pieces(self) -> Iterator[NDArray[np.float32]]:
+        """The bank's numbers, a piece at a time."""
         values, law = self._rows(), self.law()
         yield standardize(values, np.array(law["mean"]), np.array(law["deviation"]))
 

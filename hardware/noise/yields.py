@@ -51,7 +51,13 @@ def job_options(size: JobSize) -> SamplerOptions:
 
 
 def job_seconds(backend: BackendV2, circuit: NoiseCircuit, size: JobSize) -> float:
-    """Estimated device time of one job."""
+    """Estimated device time of one job.
+
+    Args:
+        backend: The device.
+        circuit: What is measured.
+        size: Shots and repetitions of the job.
+    """
     program = circuit.program(backend)
     return prepared(program, repetitions(program, size.repeats), job_options(size)).seconds
 
@@ -64,6 +70,9 @@ def split(executions: int, backend: BackendV2, *, multiple: int, least: int = LE
         backend: States the shots that a circuit may have.
         multiple: Shots of a circuit are one of this.
         least: Executions of a job are not fewer.
+
+    Raises:
+        HardwareError: The device takes fewer shots than a circuit needs.
     """
     jobs = math.ceil(executions / EXECUTIONS_PER_JOB)
     each = max(least, math.ceil(executions / jobs))
@@ -77,7 +86,13 @@ def split(executions: int, backend: BackendV2, *, multiple: int, least: int = LE
 
 
 def executions_for_bits(backend: BackendV2, circuit: NoiseCircuit, config: NoiseBankConfig) -> int:
-    """Executions that give the numbers wanted but for very bad luck, as far as the calibration tells."""
+    """Executions that give the numbers wanted but for very bad luck, as far as the calibration tells.
+
+    Args:
+        backend: The device.
+        circuit: The measured qubits.
+        config: Numbers wanted and how bits are extracted.
+    """
     bits = config.normals * config.resolution
     qubits = len(circuit.qubits)
     executions = bits / (bit_rate(backend, circuit, config) * config.resolution)
@@ -98,7 +113,17 @@ def executions_for_bits(backend: BackendV2, circuit: NoiseCircuit, config: Noise
 def bit_rate(
     backend: BackendV2, circuit: NoiseCircuit, config: NoiseBankConfig, *, shots: float = EXECUTIONS_PER_JOB
 ) -> float:
-    """Normal numbers that one execution is expected to give, from the calibrated readout errors."""
+    """Normal numbers that one execution is expected to give, from the calibrated readout errors.
+
+    Args:
+        backend: The device, for its calibration.
+        circuit: The measured qubits.
+        config: How bits are extracted.
+        shots: Shots of a job, by which the min-entropy is estimated.
+
+    Raises:
+        HardwareError: Readout is so poor that no bit is left.
+    """
     errors = readout_errors(backend, circuit.qubits)
     ones = (1 - errors[:, 1] + errors[:, 0]) / 2
     if config.extractor == "von_neumann":

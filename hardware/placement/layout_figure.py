@@ -21,7 +21,13 @@ _GREY, _ORANGE = "0.75", "#e6731a"
 
 
 def draw_layout(backend: BackendV2, layouts: Sequence[Sequence[int]], path: Path) -> None:
-    """The coupling map, each copy's qubits marked with their numbers in the circuit, a colour per copy; PNG."""
+    """The coupling map, each copy's qubits marked with their numbers in the circuit, a colour per copy; PNG.
+
+    Args:
+        backend: The device.
+        layouts: For each copy, the device's qubits in the circuit's order.
+        path: The PNG file.
+    """
     figure = Figure(figsize=(8, 6), layout="constrained")
     layout_axes(figure.add_subplot(), backend, layouts)
     FigureCanvasAgg(figure)
@@ -30,7 +36,13 @@ def draw_layout(backend: BackendV2, layouts: Sequence[Sequence[int]], path: Path
 
 
 def layout_axes(axes: Axes, backend: BackendV2, layouts: Sequence[Sequence[int]]) -> None:
-    """What `draw_layout` draws, on given axes."""
+    """What `draw_layout` draws, on given axes.
+
+    Args:
+        axes: Where it is drawn.
+        backend: The device.
+        layouts: For each copy, the device's qubits in the circuit's order.
+    """
     edges = (
         sorted({(min(a, b), max(a, b)) for a, b in backend.coupling_map.get_edges()}) if backend.coupling_map else []
     )

@@ -68,6 +68,11 @@ class Transpiled:
     def program(self, spec: CircuitSpec, weights: NDArray[np.float64], backend: BackendV2) -> Program:
         """The circuit with trained weights, for the device itself; all copies in one circuit.
 
+        Args:
+            spec: The circuit that was transpiled.
+            weights: Trained weights in radians, `(n_weights,)`.
+            backend: The device that it was transpiled for.
+
         Raises:
             HardwareError: `spec` is not the one that was transpiled, or the device does not execute the circuit.
         """
@@ -78,9 +83,14 @@ class Transpiled:
         return side_by_side([alone, *others]) if others else alone
 
     def local_program(self, spec: CircuitSpec, weights: NDArray[np.float64], backend: BackendV2) -> Program:
-        """The same on the part of the device that the circuit uses, for simulation; copies one by one, in `parts`.
+        """The program on the part of the device that the circuit uses, for simulation; copies one by one, in `parts`.
 
         Copies have no coupling in common, so that simulating them apart is the same and takes memory for one.
+
+        Args:
+            spec: The circuit that was transpiled.
+            weights: Trained weights in radians, `(n_weights,)`.
+            backend: The device that it was transpiled for.
 
         Raises:
             HardwareError: As for `program`.
@@ -140,7 +150,7 @@ class Transpiled:
         return replace(first, copies=tuple(copies))
 
     def touched_qubits(self) -> list[int]:
-        """The same of this copy alone."""
+        """The qubits of the device that this copy alone uses, those of its layout first."""
         touched = {self.circuit.find_bit(q).index for item in self.circuit.data for q in item.qubits}
         return [*self.layout, *sorted(touched - set(self.layout))]
 
@@ -245,6 +255,12 @@ def candidate(
     spec: CircuitSpec, backend: BackendV2, method: str, options: dict[str, Any]
 ) -> tuple[QuantumCircuit, tuple[int, ...], dict[str, Any]]:
     """Transpile with the preset of level 3 and score.
+
+    Args:
+        spec: The circuit.
+        backend: The device.
+        method: Name of the way to place it, for the report.
+        options: Of Qiskit's `transpile`, beside the level.
 
     Returns:
         ISA circuit, layout at the end, and a JSON-able line of a report.

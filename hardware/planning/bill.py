@@ -183,6 +183,12 @@ def choose_steps(
 
     `auto` takes the steps with the largest sensitivity until they carry 90 % of it, as far as the budget goes.
 
+    Args:
+        config: Steps and budget.
+        seconds_per_step: Device time of one step in seconds.
+        sensitivity: How much the images depend on the core, one number per step; needed for `auto`.
+        backend: Name of the device, for messages.
+
     Raises:
         HardwareError: A step in the list does not exist.
         BudgetError: With `auto`, no step fits into the budget.
@@ -207,7 +213,13 @@ def choose_steps(
 
 
 def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> str:
-    """Names a run: what decides its images, so neither mode nor budget."""
+    """The name of a run: a hash of what decides its images, so neither mode nor budget.
+
+    Args:
+        identity: What the checkpoint and the transpiled circuit are.
+        config: Options of the run.
+        chosen: Steps that use the device.
+    """
     content = [identity, config.model_dump(exclude={"mode", "budget_seconds", "qpu_steps"}), chosen]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

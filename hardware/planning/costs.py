@@ -84,6 +84,13 @@ def costs_by_level(
 
     Twirling and decoupling are kept, mitigation is that of the level. What cannot run is left out: the Sampler where an
     observable is not diagonal, a level at which one image is over the limits, extrapolation with fractional gates.
+
+    Args:
+        program: The circuit on the device.
+        config: Options as configured.
+        cost: What a step costs as configured.
+        steps: Number of steps on the device.
+        unet_seconds: Time of the network at home in one step, which a session is billed for.
     """
     narrow = without_idle_qubits(program)
     levels = (0, 1) if config.fractional_gates else (0, 1, 2)

@@ -52,7 +52,13 @@ SECONDS_PER_JOB = 2.0
 
 
 def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Prepared:
-    """What a job with these angles `(B, n_in)` will execute; no network."""
+    """What a job will execute and take, found out without the network.
+
+    Args:
+        program: The circuit on the device.
+        angles: `(B, n_in)` in radians.
+        options: Of the Estimator or of the Sampler.
+    """
     if program.parts:
         # Copies of one circuit with as many images each are prepared alike.
         one_of_each = {len(mine): (part, mine) for part, mine in shares(program, angles)}
@@ -86,6 +92,12 @@ def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: An
     """Send one job: all observables against all angles; options of the Estimator or of the Sampler decide for one.
 
     Copies that are simulated one by one are a local job each.
+
+    Args:
+        program: The circuit on the device.
+        angles: `(B, n_in)` in radians.
+        options: Of the Estimator or of the Sampler.
+        mode: Backend, batch or session to run in.
 
     Returns:
         The job, not waited for.

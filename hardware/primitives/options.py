@@ -83,7 +83,14 @@ def job_options(
 
 
 def addressed(options: Any, seed: int | None, tags: Sequence[str], max_seconds: float | None) -> Any:
-    """Options of one job from those of all: with its seed, its tags and its limit, as for `estimator_options`."""
+    """Options of one job from those of all: with its seed, its tags and its limit, as for `estimator_options`.
+
+    Args:
+        options: Changed in place.
+        seed: For a local simulation only.
+        tags: By which the service finds the job again.
+        max_seconds: Device time after which the service ends the job; None sets no limit.
+    """
     options.environment.job_tags = list(tags)
     options.simulator.seed_simulator = seed
     if max_seconds is not None:

@@ -19,11 +19,11 @@ class PatchJobs:
     jobs: tuple[Any, ...]
 
     def job_id(self) -> str:
-        """That of the first."""
+        """Identifier of the first copy's job, by which all of them are known."""
         return str(self.jobs[0].job_id())
 
     def status(self) -> Any:
-        """That of the first job that is not done."""
+        """State of the first job that is not done, else of the last one."""
         return next((job.status() for job in self.jobs if not job.done()), self.jobs[-1].status())
 
 

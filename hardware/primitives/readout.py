@@ -95,6 +95,11 @@ def sampler_pubs(program: Program, angles: NDArray[np.float64], calibrated: bool
 
     A circuit without parameters is repeated instead, once per row of angles.
 
+    Args:
+        program: The circuit on the device.
+        angles: `(B, n_in)` in radians.
+        calibrated: Whether the readout errors are measured in the same job.
+
     Raises:
         HardwareError: An observable holds an X or a Y.
     """

@@ -28,7 +28,13 @@ _FORWARD_FLOPS, _BACKWARD_FLOPS = 14, 2 * 14 + 12
 
 
 def grow(*, max_qubits: int = 18, repeats: int = 5, budget: float = 8.0) -> dict[str, Any]:
-    """Times along each axis, the other two as in the comparison, with exponents; the machine's floor beside them."""
+    """Times along each axis, the other two as in the comparison, with exponents; the machine's floor beside them.
+
+    Args:
+        max_qubits: Largest circuit that is measured.
+        repeats: Measurements of each point; the median counts.
+        budget: Seconds for one point.
+    """
     machine = floor()
     axes: dict[str, Any] = {}
     for axis, points in AXES.items():
@@ -102,7 +108,13 @@ def _exponent(axis: str, rows: list[dict[str, Any]]) -> float:
 def precision(
     qubits: int = 6, layers: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64), batch: int = 16
 ) -> list[dict[str, Any]]:
-    """Worst absolute error of complex64 against complex128 over depth: outputs, and gradients for a unit gradient."""
+    """Worst absolute error of complex64 against complex128 over depth: outputs, and gradients for a unit gradient.
+
+    Args:
+        qubits: Qubits of the circuit.
+        layers: Depths that are compared.
+        batch: Random parameter vectors at each depth.
+    """
     rows = []
     for depth in layers:
         spec = benchmark_spec(qubits, depth)

@@ -92,7 +92,13 @@ def _difference(answer: list[Any], expected: dict[int, list[Any]], given: Proble
 
 
 def interleave(steps: dict[str, Step], repeats: int, budget: float = 30.0) -> dict[str, list[float]]:
-    """Seconds per call of each step, `repeats` rounds over all of them; each has been called once before."""
+    """Seconds per call of each step, `repeats` rounds over all of them; each has been called once before.
+
+    Args:
+        steps: What is measured, by name.
+        repeats: Rounds over all of them.
+        budget: Seconds for one of them in all.
+    """
     times: dict[str, list[float]] = {name: [] for name in steps}
     inner: dict[str, int] = {}
     spent = dict.fromkeys(steps, 0.0)

@@ -38,7 +38,13 @@ class Problem:
 
     @classmethod
     def draw(cls, qubits: int, layers: int, batch: int) -> Problem:
-        """Random angles, the same for everybody."""
+        """Random angles, the same for everybody.
+
+        Args:
+            qubits: Qubits of the circuit.
+            layers: Layers of the circuit.
+            batch: Number of samples.
+        """
         rng = np.random.default_rng(qubits)
         return cls(
             qubits,

@@ -181,7 +181,11 @@ def write_record(path: Path, record: BankRecord) -> None:
 
 @contextlib.contextmanager
 def locked_record(path: Path) -> Iterator[BankRecord]:
-    """The record, with other processes kept from changing it meanwhile."""
+    """The record, with other processes kept from changing it meanwhile.
+
+    Raises:
+        NoiseError: The bank's folder cannot be written, or its record cannot be read.
+    """
     import fcntl
 
     lock = path.with_suffix(".lock")

@@ -50,6 +50,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
+        """Whether the value lies within its bounds."""
         return (self.low is None or self.value >= self.low) and (self.high is None or self.value <= self.high)
 
 
@@ -75,7 +76,7 @@ class Certificate:
         return tuple(check.name for check in self.checks if not check.passed)
 
     def to_dict(self) -> dict[str, Any]:
-        """As stored beside a bank."""
+        """The certificate as JSON-able values, which a bank's record keeps."""
         return {
             "source": self.source,
             "numbers": self.numbers,
@@ -114,6 +115,11 @@ def certify_simulated(source: SimulatedBits | SimulatedFluctuations) -> Certific
 
 def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str) -> Certificate:
     """Test a stream of k-bit integers, as bits and as normal numbers.
+
+    Args:
+        integers: Values from 0 to 2^k - 1, uint16 `(N,)`.
+        resolution: Bits k of each.
+        source: Name of the source, for the certificate.
 
     Raises:
         NoiseError: Fewer than 100,000 bits.

@@ -65,7 +65,13 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def dress(axes: Axes, title: str, xlabel: str) -> None:
-    """The look that all charts share."""
+    """Give axes the look that all charts share.
+
+    Args:
+        axes: Changed in place.
+        title: Text above them.
+        xlabel: Text below them.
+    """
     axes.set_title(title, loc="left", fontsize=10, color=_INK)
     axes.set_xlabel(xlabel, fontsize=9, color=_MUTED)
     axes.tick_params(which="both", colors=_MUTED, labelsize=8, length=0)

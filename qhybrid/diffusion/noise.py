@@ -46,7 +46,13 @@ class TimedNoise:
         self._share = share.float()
 
     def draw_at(self, t: Tensor, name: Stream, shape: Sequence[int]) -> Tensor:
-        """Noise for samples of time steps `t` `(B,)`; `shape` is `(B, C, H, W)`."""
+        """Noise for a batch of samples at their time steps, float32.
+
+        Args:
+            t: Time steps, int64 `(B,)`.
+            name: The stream that the numbers come from.
+            shape: `(B, C, H, W)`.
+        """
         share = self._share[t].view(-1, *[1] * (len(shape) - 1))
         gaussian = self._gaussian.draw(name, shape)
         if not bool(share.any()):

@@ -35,19 +35,38 @@ class ForwardProcess:
         return len(self.alphas_cumprod)
 
     def diffuse(self, images: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        """`x_t` of shape `(B, C, H, W)` for images in [-1, 1] and time steps `t` of shape `(B,)`."""
+        """Noisy images `x_t`, `(B, C, H, W)` (equation 4 of Ho et al.).
+
+        Args:
+            images: In [-1, 1], `(B, C, H, W)`.
+            epsilon: Standardized noise of the same shape.
+            t: Time steps, int64 `(B,)`.
+        """
         signal, noise = self._coefficients(t, images)
         return signal * images + noise * epsilon
 
     def target(self, images: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        """What the network should predict."""
+        """What the network should predict, `(B, C, H, W)`: the noise, or v of Salimans and Ho 2022.
+
+        Args:
+            images: In [-1, 1], `(B, C, H, W)`.
+            epsilon: Standardized noise of the same shape.
+            t: Time steps, int64 `(B,)`.
+        """
         if self.prediction == "epsilon":
             return epsilon
         signal, noise = self._coefficients(t, images)
         return signal * epsilon - noise * images
 
     def loss(self, denoise: Denoiser, images: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-        """Mean squared error of the prediction, a scalar (equation 14 of Ho et al.)."""
+        """Mean squared error of the prediction, a scalar (equation 14 of Ho et al.).
+
+        Args:
+            denoise: The network, called with `x_t` and t.
+            images: In [-1, 1], `(B, C, H, W)`.
+            epsilon: Standardized noise of the same shape.
+            t: Time steps, int64 `(B,)`.
+        """
         prediction = denoise(self.diffuse(images, epsilon, t), t)
         return F.mse_loss(prediction.float(), self.target(images, epsilon, t))
 

@@ -159,6 +159,7 @@ class SimulatedBits:
         return self.law.integers(self.bits(name, count * self.law.resolution))
 
     def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
+        """Numbers of a stream, float32 of the shape asked for; the same stream and shape give the same numbers."""
         numbers = self.law.normals(self.integers(name, math.prod(shape)))
         return torch.from_numpy(numbers).reshape(tuple(shape))
 
@@ -193,6 +194,7 @@ class SimulatedFluctuations:
         return standardize(1 - 2 * raw.mean(axis=1), self.mean, self.deviation)
 
     def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
+        """Numbers of a stream, float32 of the shape asked for; the same stream and shape give the same numbers."""
         check_patch(self.patch, shape, f"{self.circuit.num_qubits} qubits")
         values = self.evaluations(name, math.prod(shape) // math.prod(self.patch))
         return torch.from_numpy(lay_patches(values.reshape(-1), self.patch, shape))
@@ -222,7 +224,13 @@ def _as_read(law: NDArray[np.float64], factors: dict[int, tuple[float, float]]) 
 def standardize(
     values: NDArray[np.float64], mean: NDArray[np.float64], deviation: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Expectation values `(E, n)` in units of each pixel's standard deviation."""
+    """Fluctuations of expectation values in units of each pixel's standard deviation, `(E, n)`.
+
+    Args:
+        values: Expectation values `(E, n)` in [-1, 1].
+        mean: What each pixel fluctuates around, `(n,)`.
+        deviation: Standard deviation of each pixel, `(n,)`.
+    """
     return ((values - mean) / deviation).astype(np.float32)
 
 
@@ -233,7 +241,13 @@ def patch_of(qubits: int) -> tuple[int, int]:
 
 
 def check_patch(patch: tuple[int, int], shape: Sequence[int], what: str) -> None:
-    """
+    """Refuse images that are not made of whole patches.
+
+    Args:
+        patch: Height and width of a patch in pixels.
+        shape: Of the images, `(..., H, W)`.
+        what: What a message calls the source of the patches, e.g. `8 qubits`.
+
     Raises:
         NoiseError: Images of this shape are not made of whole patches.
     """
@@ -245,7 +259,13 @@ def check_patch(patch: tuple[int, int], shape: Sequence[int], what: str) -> None
 
 
 def lay_patches(values: NDArray[np.float32], patch: tuple[int, int], shape: Sequence[int]) -> NDArray[np.float32]:
-    """Numbers of successive patches, laid side by side: array of `shape` `(..., H, W)`."""
+    """Lay patches side by side into images of `shape`.
+
+    Args:
+        values: Numbers of one patch after the other, `(N,)`.
+        patch: Height and width of a patch in pixels.
+        shape: Of the images, `(..., H, W)`.
+    """
     (h, w), (*lead, H, W) = patch, shape
     tiles = values.reshape(-1, H // h, W // w, h, w).transpose(0, 1, 3, 2, 4)
     return np.ascontiguousarray(tiles).reshape(*lead, H, W)

@@ -70,7 +70,14 @@ def training_demands(config: RunConfig, image_shape: Sequence[int]) -> list[Dema
 def sampling_demands(
     noise: NoiseConfig, sampling: SamplingConfig, image_shape: Sequence[int], stochastic: bool
 ) -> list[Demand]:
-    """What a sampler draws from such a source; `stochastic` if its reverse steps draw noise."""
+    """What sampling draws from a quantum source.
+
+    Args:
+        noise: Where the source's numbers enter.
+        sampling: Number of images and reverse steps.
+        image_shape: `(C, H, W)`.
+        stochastic: Whether the sampler's reverse steps draw noise.
+    """
     shape = tuple(image_shape)
     latent = [Demand("latent", sampling.images, shape)] if noise.latent else []
     reverse = [Demand("reverse", sampling.images * sampling.steps, shape)] if noise.reverse and stochastic else []
@@ -94,6 +101,11 @@ class BankSource:
         self._stride = stride
 
     def draw(self, name: Stream, shape: Sequence[int]) -> Tensor:
+        """Numbers of the bank at a stream's place, float32 of the shape asked for.
+
+        Raises:
+            NoiseError: The bank is too small for one draw, or images of this shape are not made of whole patches.
+        """
         count = math.prod(shape)
         patch = self._bank.patch
         if patch != (1, 1):
@@ -272,6 +284,11 @@ def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -
 
 def reserve(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -> None:
     """Enter a run's draws into the bank's record; entering the same run again changes nothing.
+
+    Args:
+        noise: Names the bank, if there is one.
+        demands: What the run draws.
+        consumer: Name of the run in the record.
 
     Raises:
         NoiseError: See `check_supply`; or the record cannot be written.

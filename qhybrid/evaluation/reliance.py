@@ -131,7 +131,7 @@ def measure_reliance(
 
 
 class _Bench:
-    """The same test images, noise, seeds and labels for every state of the model."""
+    """Test images, noise, seeds and labels, the same for every state of the model."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class _Judge:
         return entry
 
     def compared(self, found: _Measured, untouched: _Measured) -> dict[str, Any]:
-        """The same, and each measure's difference to the untouched model."""
+        """The measures of a changed model, and the difference of each to the untouched model's."""
         difference = self._losses(found.losses - untouched.losses)
         difference["kid"] = self._kid(found.features, untouched.features)
         if found.right is not None and untouched.right is not None:

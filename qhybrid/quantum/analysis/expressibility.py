@@ -1,5 +1,4 @@
-"""What states a circuit reaches: expressibility and entangling capability (Sim, Johnson, Aspuru-Guzik,
-arXiv 1905.10876).
+"""What states a circuit reaches: expressibility and entangling capability (Sim et al., arXiv 1905.10876).
 
 Expressibility is the Kullback-Leibler divergence of the histogram of fidelities |<psi_a|psi_b>|^2 between states at
 two random parameter vectors, from that of Haar-random states, P(F) = (N - 1) (1 - F)^(N - 2) with N = 2^n. 0 is as

@@ -72,7 +72,13 @@ def parameter_table(spec: CircuitSpec, diagnosis: Diagnosis) -> Table:
 
 
 def output_table(spec: CircuitSpec, diagnosis: Diagnosis, device: DeviceShrinkage | None = None) -> Table:
-    """Outputs with their light cones and, on a device, what is left of them."""
+    """Outputs with their light cones and, on a device, what is left of them.
+
+    Args:
+        spec: The circuit.
+        diagnosis: Its diagnosis, for the light cones.
+        device: What a device leaves of the outputs; None leaves those columns out.
+    """
     loss = ("left after gates", "and readout", "offset") if device else ()
     title = "outputs" if device is None else f"outputs, and what is left of them on {device.device}"
     weights = {parameter.name for parameter in spec.weights}
@@ -87,7 +93,13 @@ def output_table(spec: CircuitSpec, diagnosis: Diagnosis, device: DeviceShrinkag
 
 
 def summary_lines(diagnosis: Diagnosis, capability: Capability, device: DeviceShrinkage | None = None) -> Iterator[str]:
-    """The findings in words."""
+    """The findings about a circuit in words, a line each.
+
+    Args:
+        diagnosis: What the circuit can learn.
+        capability: What states it reaches.
+        device: What a device leaves of the outputs, if one is named.
+    """
     dead = len(diagnosis.dead) + len(diagnosis.dead_inputs)
     yield f"{dead} of {len(diagnosis.parameters)} parameters are dead ({len(diagnosis.proven)} proven by structure)"
     yield f"variances over {diagnosis.draws} draws of all angles, seed {diagnosis.seed}"

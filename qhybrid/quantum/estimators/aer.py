@@ -55,7 +55,8 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         shots: int | None = None,
         seed: int | None = None,
     ) -> None:
-        """
+        """Set up Aer with a noise model or a device.
+
         Args:
             noise_model: An Aer `NoiseModel` over the circuit's qubit numbers.
             device: A (cropped) device in place of a noise model: circuits are transpiled for it, qubit i on device

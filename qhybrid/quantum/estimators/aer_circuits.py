@@ -36,7 +36,8 @@ class AerGates:
     """
 
     def __init__(self, noise_model: Any, runnable: Iterable[str], *, labels: bool) -> None:
-        """
+        """Tell what a simulator with a noise model runs.
+
         Args:
             noise_model: An Aer `NoiseModel`, or `None`.
             runnable: Names of the instructions that the simulator runs.

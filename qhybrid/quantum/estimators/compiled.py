@@ -64,7 +64,8 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
         threads: int | None = None,
         engine: Engine = "auto",
     ) -> None:
-        """
+        """Set up the simulator with a noise model or a device, exact or with shots.
+
         Args:
             noise_model: An Aer `NoiseModel` over the circuits' qubit numbers.
             device: A (cropped) device in place of a noise model: circuits are transpiled for it, qubit i on device

@@ -48,7 +48,8 @@ class SampledCircuit:
         seed: int | None,
         gradient: Gradient,
     ) -> None:
-        """
+        """Put a circuit's outcomes and what is measured together.
+
         Args:
             exact: The same circuit without sampling, for exact gradients.
             distribution: Probabilities of the outcomes.

@@ -43,7 +43,8 @@ class AdjointMethod:
     """Adjoint differentiation of an exact, noiseless circuit; inputs and weights go to the kernels as they are."""
 
     def __init__(self, compiled: CompiledCircuit) -> None:
-        """
+        """Differentiate a compiled circuit.
+
         Args:
             compiled: The circuit, its parameters in the order inputs, weights.
         """

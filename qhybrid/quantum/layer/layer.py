@@ -62,7 +62,8 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         seed: int | None = None,
         gradient: Gradient = "auto",
     ) -> None:
-        """
+        """Make a layer of a network and its weights.
+
         Args:
             qnn: The network; its estimator decides how the layer is evaluated, its observables may be operators,
                 labels, or mappings of labels to coefficients.

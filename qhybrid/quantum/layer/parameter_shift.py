@@ -71,7 +71,8 @@ class ShiftedCircuit:
         *,
         decomposed: Collection[str] = (),
     ) -> None:
-        """
+        """Prepare the shifted copies of a circuit.
+
         Args:
             circuit: Unitary circuit.
             observables: One output each.

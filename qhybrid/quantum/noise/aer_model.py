@@ -75,7 +75,13 @@ def is_local_and_behind(item: Any) -> bool:
 
 
 def error_of_pass(item: Any, operation: Any, qubits: Qubits) -> Any:
-    """What a local pass adds behind an instruction on these qubits; `None` for nothing."""
+    """What a local pass adds behind an instruction on these qubits; `None` for nothing.
+
+    Args:
+        item: A local pass of a noise model.
+        operation: The instruction.
+        qubits: Qubits that the instruction acts on.
+    """
     if item._ops and not isinstance(operation, item._ops):
         return None
     return item._func(operation, list(qubits))

@@ -40,7 +40,8 @@ class GateNoise:
     """The channels of a noise model, looked up by instruction; made once per instruction and qubits."""
 
     def __init__(self, model: Any, *, labels: bool = True) -> None:
-        """
+        """Read the errors of gates from a noise model.
+
         Args:
             model: An Aer `NoiseModel`.
             labels: Whether the model may name instructions by their labels. A device's model names gates only.

@@ -36,7 +36,8 @@ class Measurement:
         noise: GateNoise | None = None,
         readout: Mapping[int, tuple[float, float]] | None = None,
     ) -> None:
-        """
+        """Tell how a circuit is measured.
+
         Args:
             num_qubits: Qubits of the circuit, which the noise model's errors are looked up for.
             noise: Errors of the gates that change the basis; by default none.

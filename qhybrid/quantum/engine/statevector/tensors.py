@@ -28,7 +28,8 @@ class TorchCircuit:
     """Expectation values of a program and their vector-Jacobian products, on one device."""
 
     def __init__(self, program: StateVectorProgram, features: Features, device: torch.device) -> None:
-        """
+        """Prepare a circuit for tensors on a device.
+
         Args:
             program: The circuit; its precision is the tensors'.
             features: What its angles are linear in.
