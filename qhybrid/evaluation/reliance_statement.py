@@ -27,14 +27,15 @@ def reliance_statement(result: Mapping[str, Any]) -> dict[str, Any]:
     depends = _changes(changes["zeroed"])
     numbers = _numbers(result["untouched"], outputs["zeroed"])
     if not depends:
+        moved = outputs["zeroed"]["pixel_difference"]["value"]
         return {
-            "statement": f"The images do not depend on the {core}, as far as can be seen: with its outputs set to zero "
-            f"{numbers}, and a pixel moves by {outputs['zeroed']['pixel_difference']['value']:.2g} of 255 grey levels.",
+            "statement": f"The images do not depend on the {core}, as far as can be seen: outputs set to zero, "
+            f"{numbers}; a pixel moves by {moved:.2g} of 255.",
             "depends": False,
         }
     constant = not (_changes(changes["mean"]) or _changes(changes["shuffled"]))
     what = f"need a constant from the {core}, not what varies in it" if constant else f"depend on the {core}"
-    return {"statement": f"The images {what}: with its outputs set to zero {numbers}.", "depends": True}
+    return {"statement": f"The images {what}: outputs set to zero, {numbers}.", "depends": True}
 
 
 def _changes(difference: Mapping[str, Any]) -> bool:
@@ -44,15 +45,13 @@ def _changes(difference: Mapping[str, Any]) -> bool:
 
 
 def _numbers(untouched: Mapping[str, Any], zeroed: Mapping[str, Any]) -> str:
-    kid, change = zeroed["kid"]["value"], zeroed["difference"]["kid"]
-    parts = [
-        f"KID goes from {untouched['kid']['value']:.3f} to {kid:.3f} (difference {change['value']:+.3f}, "
-        "95 % interval [{:+.3f}, {:+.3f}])".format(*change["interval"])
-    ]
-    if "class_accuracy" in zeroed:
-        accuracy, change = zeroed["class_accuracy"]["value"], zeroed["difference"]["class_accuracy"]
-        parts.append(
-            f"class accuracy from {untouched['class_accuracy']['value']:.3f} to {accuracy:.3f} "
-            "(difference [{:+.3f}, {:+.3f}])".format(*change["interval"])
-        )
-    return " and ".join(parts)
+    """`class accuracy goes from 0.970 to 0.100 (-0.870 [-0.900, -0.840]), KID from ...`."""
+    parts: list[str] = []
+    for name, title in (("class_accuracy", "class accuracy"), ("kid", "KID")):
+        if name in zeroed:
+            low, high = zeroed["difference"][name]["interval"]
+            parts.append(
+                f"{title} {'goes ' if not parts else ''}from {untouched[name]['value']:.3f} to "
+                f"{zeroed[name]['value']:.3f} ({zeroed['difference'][name]['value']:+.3f} [{low:+.3f}, {high:+.3f}])"
+            )
+    return ", ".join(parts)

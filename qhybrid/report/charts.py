@@ -150,14 +150,13 @@ def reliance_chart(relied: Mapping[str, Any]) -> bytes:
         axis.grid(axis="x", color=_LINE, linewidth=0.8)
         if key == "class_accuracy":
             axis.set_xlim(-0.03, 1.03)
-    for place, name in enumerate(names):
+    # The untouched model last, so that no other line hides it.
+    for place, name in reversed(list(enumerate(names))):
         losses = [entry["value"] for entry in states[name]["loss_by_time"]]
         times = [(index + 0.5) / len(losses) for index in range(len(losses))]
-        axes[-1].plot(times, losses, color=_SERIES[place], linewidth=1.6, marker=".", label=name)
-    axes[-1].set_yscale("log")
-    axes[-1].yaxis.set_minor_formatter("")
-    _dress(axes[-1], "Loss on test images", "time, 0: image, 1: noise")
-    axes[-1].legend(frameon=False, fontsize=8, labelcolor=_INK)
+        axes[-1].plot(times, losses, color=_SERIES[place], linewidth=1.6, marker=".")
+    axes[-1].set_ylim(bottom=0)
+    _dress(axes[-1], "Loss on test images", "time, 0: image, 1: noise; colours as on the left")
     return _png(figure)
 
 

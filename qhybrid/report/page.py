@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from qhybrid.config import RunConfig, dump_config
 from qhybrid.errors import CircuitError
@@ -42,6 +44,7 @@ def write_report(run: RunDirectory | str | Path) -> Path:
     )
     page.filters["number"] = format_number
     page.filters["duration"] = format_duration
+    page.filters["typeset"] = typeset
     evaluation, model = _json(run.evaluation_file), _model(run, config)
     html = page.get_template("report.html.j2").render(
         config=config,
@@ -68,6 +71,13 @@ def format_number(value: float | int | None) -> str:
         return f"{value:,.0f}"
     text = f"{value:.3g}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def typeset(text: str) -> Markup:
+    """A sentence as HTML: what stands between backquotes as code, minus signs as such."""
+    pieces = str(escape(text)).split("`")
+    coded = "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))
+    return Markup(re.sub(r"(?<=[\s\[(])-(?=\d)", "\N{MINUS SIGN}", coded))
 
 
 def format_duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ def reliance_rows(relied: Mapping[str, Any]) -> list[dict[str, Any]]:
         entry = relied["outputs"][name]
         if "device" in entry:
             low, high = min(entry["factors"]), max(entry["factors"])
-            title = f"shrunk as on {entry['device']} (by {low:.2f} to {high:.2f})"
+            title = f"shrunk as on {entry['device']} ({low:.2f} to {high:.2f} left)"
         if "kid" not in entry:
             rows.append({"title": title, "reason": entry["reason"]})
             continue

@@ -26,7 +26,7 @@ def first_lines(config: RunConfig, evaluation: Mapping[str, Any] | None, model: 
 
 
 def core_in_words(config: RunConfig, model: Mapping[str, Any] | None = None) -> str:
-    """The core and its place: `a circuit of 4 qubits (core quantum) as a gate on the deepest features`."""
+    """The core and its place: a circuit (`quantum`, 4 qubits, 24 weights) as a gate on the deepest features."""
     bottleneck = config.model.bottleneck
     name = bottleneck.core.name
     if name == "none":
@@ -34,18 +34,18 @@ def core_in_words(config: RunConfig, model: Mapping[str, Any] | None = None) -> 
     circuit = None if model is None else model["circuit"]
     what = f"the core `{name}`"
     if circuit is not None:
-        what = f"a circuit of {circuit['qubits']} qubits and {circuit['weights']} weights (core `{name}`)"
+        what = f"a circuit (`{name}`, {circuit['qubits']} qubits, {circuit['weights']} weights)"
     return f"{what} {_PLACES[bottleneck.place]}"
 
 
 def _trained(config: RunConfig, evaluation: Mapping[str, Any] | None, model: Mapping[str, Any] | None) -> str:
     data = config.data.name if evaluation is None else evaluation["dataset"]
     conditional = config.model.condition == "class"
-    kind = "A class-conditional diffusion model" if conditional else "A diffusion model"
-    images = f" on {evaluation['n_train']:,} images" if evaluation is not None else ""
-    steps = f" in {model['step']:,} steps" if model is not None else ""
-    text = f"{kind} of `{data}`, trained{images}{steps}, with {core_in_words(config, model)}"
-    return text + ("; the class reaches the network through it alone." if conditional else ".")
+    facts = [f"{evaluation['n_train']:,} images"] if evaluation is not None else []
+    facts += [f"{model['step']:,} steps"] if model is not None else []
+    text = f"{'Class-conditional diffusion' if conditional else 'Diffusion'} model of {data}"
+    text += f" ({', '.join(facts)})" if facts else ""
+    return f"{text} with {core_in_words(config, model)}{', the only way in for the class' if conditional else ''}."
 
 
 def _how_good(evaluation: Mapping[str, Any] | None) -> str:

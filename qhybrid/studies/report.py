@@ -25,6 +25,9 @@ def cell_table(result: dict[str, Any]) -> list[list[str]]:
     compared = {describe(item["levels"]): item for item in result["comparisons"]}
     if compared:
         header += ["difference [95 %]", "p", "p, Holm", ""]
+    relied = any(cell.get("reliance") for cell in result["cells"])
+    if relied:
+        header += ["KID change, outputs zeroed"]
     rows = [header]
     for cell in result["cells"]:
         row = [
@@ -35,6 +38,9 @@ def cell_table(result: dict[str, Any]) -> list[list[str]]:
         if compared:
             item = compared.get(describe(cell["levels"]))
             row += ["", "", "", "reference"] if item is None else _difference(item)
+        if relied:
+            found = cell.get("reliance")
+            row.append("" if found is None else _number(found["kid"], found["interval"]))
         rows.append(row)
     return rows
 
@@ -56,6 +62,13 @@ def conclusions(result: dict[str, Any]) -> list[str]:
         items = [item for item in result[kind] if item["p"] is not None]
         if items:
             lines.append(_verdict(items, what, metric))
+    relied = [cell["reliance"] for cell in result["cells"] if cell.get("reliance")]
+    if relied:
+        count, total = (sum(cell[key] for cell in relied) for key in ("depends", "n_seeds"))
+        lines.append(
+            f"In {count} of {total} runs the images depend on the core in the bottleneck: KID or class accuracy change "
+            "when its outputs are set to zero. An arm that its network ignores cannot win or lose."
+        )
     failed = [run for run in result["runs"] if run["value"] is None and run["failed"]]
     missing = [run for run in result["runs"] if run["value"] is None and not run["failed"]]
     lines += [f"Failed: {describe(run['levels'])}, seed {run['seed']}: {run['reason']}" for run in failed]

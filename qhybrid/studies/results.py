@@ -54,7 +54,8 @@ def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, A
         reason = notes[0].read_text(encoding="utf-8").partition("\n")[0] if notes else "not run yet"
         return row | {"failed": bool(notes), "reason": reason}
     run = RunDirectory(folder)
-    metrics = read_json(run.evaluation_file)["metrics"]
+    judged = read_json(run.evaluation_file)
+    metrics = judged["metrics"]
     entry = metrics[study.config.metric]
     trained = read_jsonl(RunDirectory(out / training.folder).train_log)
     floor = entry["floor"]
@@ -65,9 +66,19 @@ def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, A
         "n_generated": entry.get("n_generated"),
         "n_real": entry.get("n_real"),
         "metrics": {name: other["value"] for name, other in metrics.items()},
+        "reliance": _relied(judged.get("reliance")),
         "seconds": {"training": trained[-1]["seconds"] if trained else None, **read_json(cell_file(folder))["seconds"]},
         **({} if entry["value"] is not None else {"failed": True, "reason": entry["reason"]}),
     }
+
+
+def _relied(relied: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Changes of KID and class accuracy with the core's outputs set to zero; `None` where they were not measured."""
+    if relied is None or "untouched" not in relied:
+        return None
+    change = relied["outputs"]["zeroed"]["difference"]
+    accuracy = change["class_accuracy"]["value"] if "class_accuracy" in change else None
+    return {"depends": relied["depends"], "kid": change["kid"]["value"], "class_accuracy": accuracy}
 
 
 def _group(runs: Sequence[dict[str, Any]]) -> list[tuple[Levels, list[dict[str, Any]]]]:
@@ -90,6 +101,22 @@ def _summary(levels: Levels, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "mean": float(np.mean(list(values.values()))) if values else None,
         "interval": _listed(mean_interval(list(values.values()))),
         "floor": float(np.mean(floors)) if floors else None,
+        "reliance": _mean_reliance([row["reliance"] for row in rows if row.get("reliance") is not None]),
+    }
+
+
+def _mean_reliance(relied: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Over seeds: mean changes with the core's outputs set to zero, and in how many runs images depend on the core."""
+    if not relied:
+        return None
+    kid = [item["kid"] for item in relied]
+    accuracy = [item["class_accuracy"] for item in relied if item["class_accuracy"] is not None]
+    return {
+        "n_seeds": len(relied),
+        "depends": sum(item["depends"] for item in relied),
+        "kid": float(np.mean(kid)),
+        "interval": _listed(mean_interval(kid)),
+        "class_accuracy": float(np.mean(accuracy)) if accuracy else None,
     }
 
 

@@ -243,7 +243,7 @@ def test_the_sentence_follows_the_intervals():
     assert "The images depend on the circuit" in varying["statement"]
     by_class = reliance_statement(result_with((-0.1, 0.1), accuracy=(-0.9, -0.8)))
     assert by_class["depends"] is True
-    assert "class accuracy from 0.970 to 0.100" in by_class["statement"]
+    assert "class accuracy goes from 0.970 to 0.100" in by_class["statement"]
 
 
 def test_evaluation_holds_reliance_where_there_is_a_model(conditional, digits, cached, tmp_path):

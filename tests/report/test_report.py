@@ -123,7 +123,7 @@ def test_report_with_every_part(digits, cached, make_run):
         "114,688",
         "0.916",
         "17.0 %",
-        "trained on 50 images",
+        "(50 images, 150 steps)",
     ):
         assert shown in html
     assert "None" not in html.replace("None:", "")

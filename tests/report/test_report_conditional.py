@@ -7,7 +7,7 @@ from PIL import Image
 from qhybrid.config import build_config
 from qhybrid.evaluation.evaluate import evaluate
 from qhybrid.files import read_json, write_json
-from qhybrid.report.page import format_number, write_report
+from qhybrid.report.page import format_number, typeset, write_report
 from qhybrid.report.reliance_view import class_rows, reliance_rows
 from qhybrid.report.summary import core_in_words, first_lines
 from qhybrid.sampling.generate import sample
@@ -40,18 +40,19 @@ def test_the_first_screen_and_the_parts_of_a_conditional_model(judged, digits):
     result = read_json(judged.evaluation_file)
     start = html[: html.index('<div class="cards">')]
     assert start.count('<p class="sub">') == 3
-    assert "trained on 1,259 images in 2 steps, with a circuit of 2 qubits" in start
-    assert "the class reaches the network through it alone" in start
+    assert "Class-conditional diffusion model of digits (1,259 images, 2 steps)" in start
+    assert "a circuit (<code>quantum</code>, 2 qubits, 4 weights) as a condition" in start
+    assert "the only way in for the class" in start
     accuracy = result["metrics"]["class_accuracy"]
     assert f"{accuracy['value']:.1%} of 100 images show the class asked for" in start
-    assert result["reliance"]["statement"] in start.replace("&#39;", "'")
+    assert str(typeset(result["reliance"]["statement"])) in start
     assert html.index("A row for each class asked for") < html.index("How good are they?")
     assert "How much do they rely on the circuit?" in html
     assert "Class by class" in html
     assert "shrunk as on fake_manila" in html
     for name in ("zeroed", "mean", "shuffled", "shrunk"):
         entry = result["reliance"]["outputs"][name]
-        assert f"{entry['class_accuracy']['value']:.3f}" in html
+        assert format_number(entry["class_accuracy"]["value"]) in html
         assert format_number(entry["difference"]["loss"]["value"]) in html
     for row in accuracy["by_class"].values():
         assert f"<b>{row['value']:.3f}</b>" in html
@@ -84,7 +85,13 @@ def test_an_evaluation_of_an_older_version_has_a_report(judged, tmp_path):
     finally:
         write_json(judged.evaluation_file, result)
     assert "rely on the circuit?" not in html
-    assert "qhybrid evaluate --reliance" in html
+    assert "<code>qhybrid evaluate --reliance</code>" in html
+
+
+def test_sentences_are_typeset_and_escaped():
+    minus = "\N{MINUS SIGN}"
+    found = typeset("`a<b>` is -1.5 to [-2, +3], not x-1")
+    assert found == f"<code>a&lt;b&gt;</code> is {minus}1.5 to [{minus}2, +3], not x-1"
 
 
 def test_device_images_stand_under_their_classes_in_one_order(judged, digits):

@@ -115,7 +115,7 @@ def test_a_wrong_study_file_is_refused_in_one_line(write, sections, named):
 def planted(write, tmp_path):
     """The result of a study whose finished cells hold KID values given by a function of levels and seed."""
 
-    def make(value, seeds, missing=()):
+    def make(value, seeds, missing=(), relied=None):
         study = load_study(write(seeds=list(range(seeds))))
         for training in study.trainings:
             for cell in training.cells:
@@ -123,7 +123,10 @@ def planted(write, tmp_path):
                 if (training.seed, *cell.levels.values()) in missing:
                     continue
                 kid = {"value": value(*cell.levels.values(), training.seed), "interval": None, "floor": None}
-                write_json(RunDirectory(folder).evaluation_file, {"metrics": {"kid": kid}})
+                judged = {"metrics": {"kid": kid}}
+                if relied is not None:
+                    judged["reliance"] = relied(*cell.levels.values(), training.seed)
+                write_json(RunDirectory(folder).evaluation_file, judged)
                 write_json(cell_file(folder), {"seconds": {"sampling": 1.0, "evaluation": 1.0}})
         return collect(study, tmp_path / "out")
 
@@ -163,6 +166,29 @@ def test_too_few_seeds_are_said_to_show_nothing(planted):
     assert "smallest possible p is 0.125" in text
     assert seeds_needed(2) == 7
     assert "take 7 seeds" in text
+
+
+def test_cells_carry_reliance(planted):
+    def relied(arm, circuit, seed):
+        if arm == "plain":
+            return {"reason": "no core", "depends": None}
+        change = {"kid": {"value": 0.5 + 0.1 * seed}, "class_accuracy": {"value": -0.8}}
+        return {"depends": seed > 0, "untouched": {}, "outputs": {"zeroed": {"difference": change}}}
+
+    result = planted(lambda arm, circuit, seed: seed, 6, relied=relied)
+    cells = {tuple(cell["levels"].values()): cell["reliance"] for cell in result["cells"]}
+    assert cells["plain", "exact"] is None
+    found = cells["quantum", "shots"]
+    assert (found["n_seeds"], found["depends"]) == (6, 5)
+    assert found["kid"] == pytest.approx(0.75)
+    assert found["class_accuracy"] == pytest.approx(-0.8)
+    assert found["interval"][0] < 0.75 < found["interval"][1]
+    assert sum(row["reliance"] is not None for row in result["runs"]) == 12
+    table = cell_table(result)
+    assert table[0][-1] == "KID change, outputs zeroed"
+    assert all(len(row) == len(table[0]) for row in table)
+    assert [row[-1][:3] for row in table[1:]] == ["", "", "0.7", "0.7"]
+    assert any(line.startswith("In 10 of 12 runs the images depend") for line in conclusions(result))
 
 
 def test_a_missing_cell_leaves_its_pair_out(planted):
