@@ -29,6 +29,7 @@ from qiskit.circuit.classical import expr
 from qiskit.circuit.library import UnitaryGate
 from qiskit.quantum_info import Clifford
 
+from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.definitions import definition_of, standard_name
 
 Token = tuple[Any, ...]
@@ -130,7 +131,11 @@ def _content_token(operation: Any) -> Token | None:
     """What the instruction is made of, where name and parameters do not say it."""
     if standard_name(operation) is not None or isinstance(operation, UnitaryGate) or hasattr(operation, "blocks"):
         return None
-    definition = definition_of(operation)
+    try:
+        definition = definition_of(operation)
+    except CircuitError:
+        # Made from parameters that have no values yet: the parameters, which are part of the key, say it all.
+        return None
     if definition is not None:
         return _circuit_token(definition)
     return _array_token(operation.__array__()) if hasattr(operation, "__array__") else None

@@ -60,8 +60,10 @@ class AerGates:
         Raises:
             CircuitError: An instruction has errors in the model, but Aer cannot run it.
         """
-        if any(instruction.clbits or hasattr(instruction.operation, "blocks") for instruction in circuit.data):
-            return circuit
+        for instruction in circuit.data:
+            operation = instruction.operation
+            if instruction.clbits or operation.name in ("initialize", "reset") or hasattr(operation, "blocks"):
+                return circuit
         steps = [self._runnable(*step) for step in flat_instructions(circuit, range(circuit.num_qubits), self._names)]
         kept = {index for index, (operation, _) in enumerate(steps) if self._is_kept(operation)}
         present = {operation.name for index, (operation, _) in enumerate(steps) if index not in kept}

@@ -22,7 +22,7 @@ from qiskit.circuit.library import UnitaryGate, get_standard_gate_name_mapping
 from qiskit.quantum_info import SuperOp
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.circuits.definitions import standard_name
+from qhybrid.quantum.circuits.definitions import standard_name, stated_definition
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.engine.compiler.lowering import Rotation, lower
 from qhybrid.quantum.noise.aer_model import error_of_pass, is_local_and_behind, noise_passes, quantum_errors
@@ -190,7 +190,7 @@ def flat_instructions(
         where = tuple(place[qubit] for qubit in instruction.qubits)
         named = names is not None and names(operation)
         native = named or standard_name(operation) is not None or isinstance(operation, UnitaryGate)
-        definition = None if native or instruction.clbits else getattr(operation, "definition", None)
+        definition = None if native or instruction.clbits else stated_definition(operation)
         if definition is not None:
             yield from flat_instructions(definition, where, names)
         else:

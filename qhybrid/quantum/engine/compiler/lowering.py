@@ -21,7 +21,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford, Operator
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.circuits.definitions import definition_of, standard_name
+from qhybrid.quantum.circuits.definitions import definition_of, standard_name, stated_definition
 from qhybrid.quantum.engine.compiler.angles import Angle, Features
 
 ROTATIONS = {
@@ -121,7 +121,7 @@ def walk(circuit: QuantumCircuit, qubits: Sequence[int], keep: Collection[str] =
     place = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
     for instruction in circuit.data:
         operation, where = instruction.operation, tuple(place[qubit] for qubit in instruction.qubits)
-        composite = not isinstance(operation, Gate) and getattr(operation, "definition", None) is not None
+        composite = not isinstance(operation, Gate) and stated_definition(operation) is not None
         if operation.name in _NOT_UNITARY or hasattr(operation, "blocks") or (instruction.clbits and not composite):
             raise CircuitError(
                 f"instruction `{operation.name}` on qubits {list(where)}: only unitary circuits can be compiled or "
