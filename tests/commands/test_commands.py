@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, where it exits, what it leaves behind."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -128,8 +129,13 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, config, command):
     assert code == 0
     assert "set training.steps=100000" in out
     assert "steps: 100000" in out
-    for arm in ("plain", "se", "quantum", "published"):
-        assert f"parameters, {arm}:" in out
+    # The U-Net alone, the linear maps (24 x 3 + 3 and 3 x 24 + 24), and what each core has of its own.
+    network, linear = int(re.search(r"parameters, none: ([\d,]+) \(unet", out)[1].replace(",", "")), 171
+    own = {"quantum": 6, "quantum_frozen": 0, "quantum_product": 6, "se": 0, "se_frozen": 0, "sine": 12, "fourier": 6}
+    for core, count in own.items():
+        assert f"parameters, {core}: {network + linear + count:,} (" in out
+    assert "parameters, published:" in out
+    assert [line.split()[1] for line in out.splitlines() if "<- this run" in line] == ["quantum:"]
     assert "ms a step" in out
     assert "sampling: 12 images in 5 steps: about 0 min" in out
     assert not (tmp_path / "run").exists()
@@ -154,6 +160,36 @@ def test_samples_are_the_same_in_any_batch(trained, command):
     assert code == 2
     assert "euler" in err
     assert "unipc" in err
+
+
+def test_classes_are_asked_for_by_number(tmp_path, config, command):
+    model = TINY["model"] | {"condition": "class"}
+    path = config(model=model, data={"name": "digits", "classes": [3, 5, 7], "n_train": 30})
+    out = tmp_path / "run"
+    code, _, err = command("train", path, "--out", out)
+    assert code == 0, err
+    for options, labels in ((("--class", "3,7"), [3, 7, 3, 7]), ((), [3, 5, 7, 3])):
+        code, _, err = command("sample", out, "--images", 4, "--steps", 2, *options)
+        assert code == 0, err
+        with np.load(out / "samples" / "images.npz") as file:
+            assert file["labels"].tolist() == labels
+    for options, named in (
+        (("--class", "8"), ["class 8", "3, 5, 7"]),
+        (("--class", "three"), ["--class `three`", "3,7"]),
+        (("--class", ""), ["--class ``"]),
+        (("--guidance", "-1"), ["guidance", "-1"]),
+    ):
+        code, _, err = command("sample", out, *options)
+        assert code == 2
+        assert err.count("error:") == 1
+        assert all(part in err for part in named), err
+
+
+def test_an_unconditional_run_cannot_be_asked_for_classes(trained, command):
+    for options in (("--class", "3"), ("--guidance", "2")):
+        code, _, err = command("sample", trained.path, *options)
+        assert code == 2
+        assert "model.condition: class" in err
 
 
 def test_inspect_shows_the_circuit_and_its_dead_parameters(config, command):

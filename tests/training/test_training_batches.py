@@ -79,3 +79,54 @@ def test_every_sample_gets_the_quantum_share_of_its_time():
     late = mixed.t >= 50
     assert torch.equal(mixed.epsilon[~late], plain.epsilon[~late])
     assert bool((mixed.epsilon[late] == 100).all())
+
+
+def labelled(dropout, n=1000, multi=False, seed=0):
+    images = torch.arange(n, dtype=torch.float32).view(n, 1, 1, 1).expand(n, 1, 4, 4).contiguous()
+    labels = torch.arange(n) % 10
+    if multi:
+        labels = torch.nn.functional.one_hot(labels, 10)
+    return Batches(images, 500, 100, GaussianNoise(), seed, labels=labels, label_dropout=dropout)
+
+
+def test_labels_stay_with_their_images():
+    batch = labelled(0.0)[3]
+    assert batch.labels.tolist() == [int(value) % 10 for value in batch.images[:, 0, 0, 0]]
+    assert batches()[3].labels is None
+
+
+def test_a_share_of_the_labels_is_withheld_and_nothing_else_changes():
+    whole, part = labelled(0.0), labelled(0.2)
+    withheld = []
+    for step in range(8):
+        for name in ("images", "epsilon", "t"):
+            assert torch.equal(getattr(part[step], name), getattr(whole[step], name))
+        dropped = part[step].labels == -1
+        assert torch.equal(part[step].labels[~dropped], whole[step].labels[~dropped])
+        withheld.append(dropped)
+    share = torch.stack(withheld).double().mean()
+    # 4,000 draws: four standard deviations.
+    assert abs(float(share) - 0.2) < 4 * (0.2 * 0.8 / 4000) ** 0.5
+    assert not torch.equal(withheld[0], withheld[1])
+
+
+def test_which_labels_are_withheld_is_a_function_of_seed_and_step():
+    first, again, other = labelled(0.3), labelled(0.3), labelled(0.3, seed=1)
+    first[0], first[1]
+    assert torch.equal(first[2].labels, again[2].labels)
+    assert not torch.equal(first[2].labels == -1, other[2].labels == -1)
+
+
+def test_of_a_multi_label_row_all_or_nothing_is_withheld():
+    labels = labelled(0.3, multi=True)[0].labels
+    gone = (labels == -1).any(dim=1)
+    assert (labels[gone] == -1).all()
+    assert (labels[~gone].sum(dim=1) == 1).all()
+    assert 0.2 < float(gone.double().mean()) < 0.4
+
+
+def test_processes_share_the_labels_as_they_share_the_images():
+    batch = labelled(0.2)[0]
+    parts = [batch.part(rank, 3) for rank in range(3)]
+    for rank, part in enumerate(parts):
+        assert torch.equal(part.labels, batch.labels[rank::3])
