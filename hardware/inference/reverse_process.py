@@ -22,7 +22,7 @@ from qhybrid.checkpoints.checkpoint import Checkpoint
 from qhybrid.diffusion.noise import image_noise, noise_source
 from qhybrid.diffusion.samplers import build_sampler, sample_images
 from qhybrid.files import atomic_path
-from qhybrid.models.cores import QuantumCore
+from qhybrid.models.cores import PublishedCore, QuantumCore
 from qhybrid.models.unet import Encoded
 
 Evaluate = Callable[[int, NDArray[np.float64]], NDArray[np.float64]]
@@ -76,13 +76,19 @@ class ReverseProcess:
             its classes in turn.
 
     Raises:
-        HardwareError: The model has no circuit.
+        HardwareError: The model has no circuit, or one that a device cannot stand in for.
     """
 
     def __init__(self, checkpoint: Checkpoint, steps: int, seeds: Collection[int]) -> None:
         core = checkpoint.model.bottleneck.core
         if not isinstance(core, QuantumCore):
             raise HardwareError(f"checkpoint `{checkpoint.path}` has no circuit to run: train a `quantum` core")
+        if type(core).forward not in (QuantumCore.forward, PublishedCore.forward):
+            name = checkpoint.config.model.bottleneck.core.name
+            raise HardwareError(
+                f"bottleneck core `{name}` makes something of its own of the circuit's expectation values, which a "
+                "device would leave out: run a core that keeps `QuantumCore.forward`"
+            )
         if checkpoint.config.model.bottleneck.place == "features":
             raise HardwareError(
                 f"checkpoint `{checkpoint.path}` has its circuit at every position of the features "

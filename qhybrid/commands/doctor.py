@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from qhybrid.files import read_json
+from qhybrid.registry import REGISTRIES
 from qhybrid.rundir import RECORDED_PACKAGES, installed_version
 
 app = typer.Typer()
@@ -41,6 +42,7 @@ def findings() -> Iterator[tuple[str, str]]:
         yield package, installed_version(package) or "not installed"
     yield "data", _data_roots()
     yield "IBM account", _account()
+    yield from _registered()
 
 
 def _data_roots() -> str:
@@ -56,3 +58,13 @@ def _account() -> str:
     # Qiskit's client leaves an empty file behind when it has looked for accounts; only their names are read here.
     names = list(read_json(saved)) if saved.exists() else []
     return f"saved: {', '.join(names)}" if names else "none: local copies of IBM devices work without one"
+
+
+def _registered() -> Iterator[tuple[str, str]]:
+    """What other installed packages register, and which of them cannot be imported."""
+    for registry in REGISTRIES:
+        for name, package in registry.packages().items():
+            if package != "qhybrid":
+                yield f"{registry.kind} {name}", f"from package {package}"
+        for name, (package, reason) in registry.failures().items():
+            yield f"{registry.kind} {name}", f"package {package} fails on import: {reason}"

@@ -13,6 +13,7 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import UnitaryGate
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector
 
+from qhybrid.commands.main import main
 from qhybrid.config import QuantumConfig, build_section
 from qhybrid.errors import CircuitError, ConfigError
 from qhybrid.quantum import CircuitSpec, CompiledEstimator, spec_from_config
@@ -385,3 +386,25 @@ def test_a_saved_spec_is_read_by_the_same_door(tmp_path):
     (tmp_path / "text.qpy").write_text("not a circuit")
     with pytest.raises(CircuitError, match="not a readable QPY"):
         CircuitSpec.load(tmp_path / "text.qpy")
+
+
+@pytest.mark.parametrize(
+    ("make", "ansatz", "line"),
+    [
+        (measured, {"inputs": "x"}, "holds a measurement"),
+        (conditional, {"inputs": "x"}, "holds a classical condition"),
+        (own_circuit, {"inputs": ["y"]}, "lacks the inputs y"),
+        (own_circuit, {"inputs": "x", "observables": ["ZZ"]}, "`ZZ` acts on 2 qubits, the circuit has 3"),
+        (own_circuit, {}, "option `inputs` is missing"),
+    ],
+)
+def test_the_command_line_ends_with_one_line_and_code_2(file, tmp_path, monkeypatch, capsys, make, ansatz, line):
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"quantum": {"ansatz": {"file": file(make()), **ansatz}}}))
+    monkeypatch.setattr("sys.argv", ["qhybrid", "train", str(config), "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line in said
+    assert not (tmp_path / "run").exists()
