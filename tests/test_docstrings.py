@@ -8,6 +8,8 @@ import pytest
 # First words by which a docstring leans on something that stands elsewhere, as the developers' review looks for.
 CRYPTIC = re.compile(r"^(That|It|Its|The same|Both|As|Those|An empty|Another)\b[^\"]{0,80}$")
 ARGUMENTS = 3
+KERNELS = {"kernel", "lean_kernel", "staged", "intrinsic"}
+COMMANDS = {"command", "callback"}
 
 
 def public_functions(tree, inside=""):
@@ -39,11 +41,15 @@ def raises_itself(function):
 
 
 def documented_elsewhere(function):
-    """Whether this is a command of the command line, whose options are documented by their `help=`."""
-    names = {
-        part.attr for item in function.decorator_list for part in ast.walk(item) if isinstance(part, ast.Attribute)
-    }
-    return bool(names & {"command", "callback"})
+    """Whether arguments are explained in another place.
+
+    The options of commands have a `help=`. Compiled kernels are called by kernels of their own folder alone, and their
+    module says how their arrays are laid out.
+    """
+    parts = [part for item in function.decorator_list for part in ast.walk(item)]
+    names = {part.id for part in parts if isinstance(part, ast.Name)}
+    attributes = {part.attr for part in parts if isinstance(part, ast.Attribute)}
+    return bool(names & KERNELS or attributes & COMMANDS)
 
 
 def modules(root):
@@ -67,13 +73,7 @@ def faults(tree):
 
 
 # Rooms whose docstrings are not there yet.
-UNFINISHED = (
-    "qhybrid/quantum/engine",
-    "qhybrid/quantum/estimators",
-    "qhybrid/quantum/layer",
-    "hardware/commands",
-    "qhybrid/rundir.py",
-)
+UNFINISHED = ("qhybrid/rundir.py",)
 
 
 def test_public_functions_say_what_they_take_and_raise(root):

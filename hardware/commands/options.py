@@ -121,6 +121,11 @@ def parsed_options(options: dict[str, Any]) -> dict[str, Any]:
 def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> HardwareConfig:
     """Options over those of the stored plan (if `planned`), else over the run's own, else over the defaults.
 
+    Args:
+        run: The run directory.
+        options: Options of the command line; None leaves a key as it is.
+        planned: Whether the stored plan's options are the base.
+
     Raises:
         ConfigError: An option's value is not allowed, or does not go with the others.
     """
@@ -191,14 +196,22 @@ def wait_limit(seconds: float | None) -> float | None:
 
 
 def parse_steps(text: str) -> str:
-    """`--qpu-steps`, checked; the configuration takes lists and ranges as they are written."""
+    """`--qpu-steps`, checked; the configuration takes lists and ranges as they are written.
+
+    Raises:
+        HardwareError: The text is no value of `--qpu-steps`; the line says what is.
+    """
     if text in ("auto", "all") or re.fullmatch(r"-?\d+(-\d+)?(,-?\d+(-\d+)?)*", text):
         return text
     raise HardwareError(f"--qpu-steps `{text}`: give auto, all, or step numbers such as 0,3,5 or 0-3") from None
 
 
 def parse_pack(text: str) -> Literal["auto"] | int:
-    """`--pack`."""
+    """`--pack`.
+
+    Raises:
+        HardwareError: The text is no value of `--pack`; the line says what is.
+    """
     if text == "auto":
         return "auto"
     try:
@@ -208,7 +221,11 @@ def parse_pack(text: str) -> Literal["auto"] | int:
 
 
 def parse_factors(text: str) -> list[float]:
-    """`--zne-factors`."""
+    """`--zne-factors`.
+
+    Raises:
+        HardwareError: The text is no value of `--zne-factors`; the line says what is.
+    """
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -103,7 +103,13 @@ class PubTask:
         return [columns] * len(self.groups)
 
     def collect(self, result: Any, first: int, shots: int | None) -> PubResult:
-        """Means and standard errors in the pub's shape."""
+        """Means and standard errors in the pub's shape.
+
+        Args:
+            result: Aer's result of the job.
+            first: Number of this pub's first circuit in the job.
+            shots: Shots of each circuit; None if Aer computed exactly.
+        """
         count = len(self.values)
         means = np.zeros((count, len(self.terms)))
         variances = np.zeros((count, len(self.terms)))

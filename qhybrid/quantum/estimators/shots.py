@@ -82,7 +82,13 @@ class SampledCircuit:
         return self.sample(values)[0]
 
     def forward(self, values: Array, *, shared: int = 0, keep: bool = True) -> tuple[Array, NDArray[Any]]:
-        """Sampled means (B, M); nothing is kept for `vjp`."""
+        """Sampled means (B, M); nothing is kept for `vjp`.
+
+        Args:
+            values: `(B, P)`, radians.
+            shared: Not used: every sample is measured by itself.
+            keep: Not used: nothing is kept.
+        """
         return self.sample(values)[0], np.empty(0)
 
     def sample(self, values: Array, shots: int | None = None) -> tuple[Array, Array]:
@@ -90,7 +96,14 @@ class SampledCircuit:
         return self._sample_angles(self._angle_map.values(values), self._generator(values, 0), shots or self._shots)
 
     def vjp(self, values: Array, grad_output: Array, *, shared: int = 0, states: NDArray[Any] | None = None) -> Array:
-        """Gradient (B, P) of sum(grad_output * expectations(values)): exact, or sampled by parameter shifts."""
+        """Gradient (B, P) of sum(grad_output * expectations(values)): exact, or sampled by parameter shifts.
+
+        Args:
+            values: `(B, P)`, radians.
+            grad_output: `(B, M)`.
+            shared: How many of the last parameters are the same for all samples.
+            states: What `forward` returned beside the values; None computes it again.
+        """
         if self._gradient == "exact":
             return self.exact.vjp(values, grad_output, shared=shared)
         angles = self._angle_map.values(values)

@@ -129,6 +129,12 @@ class ShiftedCircuit:
         return table[0], jacobian
 
     def pull_back(self, values: Array, grad_output: Array, jacobian: Array) -> Array:
-        """Gradient by parameter (B, P) from the gradient by output (B, M)."""
+        """Gradient by parameter (B, P) from the gradient by output (B, M).
+
+        Args:
+            values: `(B, P)`, radians.
+            grad_output: `(B, M)`.
+            jacobian: Outputs by shifted angle, `(B, M, K)`.
+        """
         by_angle = np.einsum("bm,bmk->bk", grad_output, jacobian)
         return self._expansion.pull_back(values, by_angle)

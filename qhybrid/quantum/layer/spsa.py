@@ -98,7 +98,13 @@ class PerturbedCircuit:
         return table[0], (directions, slopes)
 
     def pull_back(self, values: Array, grad_output: Array, stash: tuple[Array, Array]) -> Array:
-        """Gradient by parameter (B, P) from the gradient by output (B, M)."""
+        """Gradient by parameter (B, P) from the gradient by output (B, M).
+
+        Args:
+            values: `(B, P)`, radians.
+            grad_output: `(B, M)`.
+            stash: Directions `(R, B, P)` and slopes of the outputs along them `(R, B, M)`.
+        """
         directions, slopes = stash
         if not len(directions):
             return np.zeros_like(values)

@@ -103,7 +103,13 @@ class DensityCircuit:
         return self.forward(values, shared=shared, keep=False)[0]
 
     def forward(self, values: Array, *, shared: int = 0, keep: bool = True) -> tuple[Array, NDArray[Any]]:
-        """Expectation values (B, M) and what `vjp` can reuse of this pass, if it is not too much."""
+        """Expectation values (B, M) and what `vjp` can reuse of this pass, if it is not too much.
+
+        Args:
+            values: `(B, P)`, radians.
+            shared: How many of the last parameters are the same for all samples.
+            keep: Whether states are kept for `vjp`.
+        """
         features = self._features_of(values)
         slices, slots = -(-len(values) // LANES), len(self.program.ops) + 1
         keep = keep and slices * slots * self._row * np.dtype(self._real).itemsize <= TAPE_BUDGET
@@ -120,7 +126,17 @@ class DensityCircuit:
         return by_sample.reshape(slices * LANES, -1)[: len(values)]
 
     def vjp(self, values: Array, grad_output: Array, *, shared: int = 0, states: NDArray[Any] | None = None) -> Array:
-        """Gradient (B, P) of sum(grad_output * expectations(values)), one row per sample; see `CompiledCircuit.vjp`."""
+        """Gradient (B, P) of sum(grad_output * expectations(values)), one row per sample; see `CompiledCircuit.vjp`.
+
+        Args:
+            values: `(B, P)`, radians.
+            grad_output: `(B, M)`.
+            shared: How many of the last parameters are the same for all samples.
+            states: What `forward` returned beside the values; None computes it again.
+
+        Raises:
+            CircuitError: The gradient has another shape.
+        """
         features = self._features_of(values)
         if grad_output.shape != (len(values), self.num_outputs):
             raise CircuitError(

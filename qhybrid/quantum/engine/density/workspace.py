@@ -37,7 +37,14 @@ class DensityWorkspace(NamedTuple):
 def make_density_workspace(
     program: DensityProgram, real: type[np.floating], slots: int, segments: int
 ) -> DensityWorkspace:
-    """Memory for one thread; `slots` and `segments` are 0 if only forward passes are made."""
+    """Memory for one thread.
+
+    Args:
+        program: The circuit.
+        real: Precision of the states.
+        slots: States on the tape of a backward pass; 0 for forward passes alone.
+        segments: States at the start of the tape's segments; 0 for forward passes alone.
+    """
     row = LANES << 2 * program.num_qubits
     angles = max(len(program.angle_offset), 1)
 

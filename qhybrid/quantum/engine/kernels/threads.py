@@ -28,7 +28,13 @@ def _thread_pool() -> ThreadPoolExecutor:
 
 
 def in_threads(slices: int, threads: int, run: Callable[[int, int], None]) -> None:
-    """Call `run(first, last)` on even shares of the slices, one in each of so many threads, the first in this one."""
+    """Call `run(first, last)` on even shares of the slices, one in each of so many threads, the first in this one.
+
+    Args:
+        slices: Number of slices to share out.
+        threads: Number of threads, this one among them.
+        run: Called in each thread with the first slice and the one after the last.
+    """
     bounds = [slices * k // threads for k in range(threads + 1)]
     futures = [_thread_pool().submit(run, bounds[k], bounds[k + 1]) for k in range(1, threads)]
     run(bounds[0], bounds[1])

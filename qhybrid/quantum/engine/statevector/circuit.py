@@ -117,7 +117,13 @@ class CompiledCircuit:
         return self.forward(values, shared=shared, keep=False)[0]
 
     def forward(self, values: Array, *, shared: int = 0, keep: bool = True) -> tuple[Array, NDArray[Any]]:
-        """Expectation values (B, M) and what `vjp` can reuse of this pass."""
+        """Expectation values (B, M) and what `vjp` can reuse of this pass.
+
+        Args:
+            values: `(B, P)`, radians.
+            shared: How many of the last parameters are the same for all samples.
+            keep: Whether states are kept for `vjp`.
+        """
         return self._forward(self._features_of(values), _NONE, self._varying_of(shared), keep)
 
     def vjp(self, values: Array, grad_output: Array, *, shared: int = 0, states: NDArray[Any] | None = None) -> Array:
@@ -156,7 +162,13 @@ class CompiledCircuit:
     def vjp_split(
         self, inputs: Array, weights: Array, grad_output: Array, states: NDArray[Any] | None = None
     ) -> tuple[Array, Array]:
-        """`vjp` for split parameters.
+        """Vector-Jacobian product as of `vjp`, for parameters split into inputs and weights.
+
+        Args:
+            inputs: `(B, P - W)`, radians.
+            weights: `(W,)`, radians, the same for all samples.
+            grad_output: `(B, M)`.
+            states: What `forward_split` returned beside the values; None computes it again.
 
         Returns:
             Gradient by inputs (B, P - W) and by weights (W,), the latter summed over the samples in double precision
@@ -170,7 +182,7 @@ class CompiledCircuit:
         return gradient[:, : inputs.shape[1]], gradient[:, inputs.shape[1] :].sum(axis=0)
 
     def in_tensors(self, device: torch.device) -> TorchCircuit | None:
-        """The same circuit for tensors on that device, where PyTorch is what computes."""
+        """The circuit for tensors on a device, where PyTorch computes it; None where the compiled kernels do."""
         if device.type != "cuda" and self._engine == "auto":
             return None
         if device not in self._on:

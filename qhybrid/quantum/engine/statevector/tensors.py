@@ -79,7 +79,13 @@ class TorchCircuit:
         return torch.cat(outputs) if outputs else self._constant.new_zeros(0, len(self._constant)), kept
 
     def vjp(self, features: Tensor, grad_output: Tensor, states: Tensor | None = None) -> Tensor:
-        """Gradient of sum(grad_output * outputs) by feature (B, F) float64, one row per sample."""
+        """Gradient of sum(grad_output * outputs) by feature (B, F) float64, one row per sample.
+
+        Args:
+            features: `(B, F)` float64.
+            grad_output: `(B, M)`.
+            states: Final states of these features; None computes them again.
+        """
         gradients = []
         for part in self._parts(len(features)):
             turns = self._turns(features[part])

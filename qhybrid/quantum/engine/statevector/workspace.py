@@ -36,7 +36,13 @@ class Workspace(NamedTuple):
 
 
 def make_workspace(program: StateVectorProgram, real: type[np.floating], *, backward: bool) -> Workspace:
-    """Memory for one thread; about 2 or 3 states of `LANES` samples."""
+    """Memory for one thread; about 2 or 3 states of `LANES` samples.
+
+    Args:
+        program: The circuit.
+        real: Precision of the states.
+        backward: Whether there is memory for a backward pass.
+    """
 
     def array(rows: int) -> Any:
         return np.zeros(max(rows, 1) * LANES, dtype=real)
