@@ -49,7 +49,9 @@ def documented_elsewhere(function):
     parts = [part for item in function.decorator_list for part in ast.walk(item)]
     names = {part.id for part in parts if isinstance(part, ast.Name)}
     attributes = {part.attr for part in parts if isinstance(part, ast.Attribute)}
-    return bool(names & KERNELS or attributes & COMMANDS)
+    annotations = {part.id for part in ast.walk(function.args) if isinstance(part, ast.Name)}
+    is_command = attributes & COMMANDS or any(name.endswith("Option") for name in annotations)
+    return bool(names & KERNELS or is_command)
 
 
 def modules(root):

@@ -33,10 +33,23 @@ class GradientMethod(Protocol):
     """Numbers and gradients of a circuit: inputs (B, n_in), weights (n_weights,), all float64."""
 
     def forward(self, inputs: Array, weights: Array, needs: tuple[bool, bool]) -> tuple[Array, Any]:
-        """Outputs (B, n_out) and what `backward` needs for the gradients that are wanted: by inputs, by weights."""
+        """Outputs `(B, n_out)`, and what `backward` needs for the gradients that are wanted.
+
+        Args:
+            inputs: `(B, n_in)`, radians.
+            weights: `(n_weights,)`, radians.
+            needs: Whether the gradient by inputs is wanted, and that by weights.
+        """
 
     def backward(self, inputs: Array, weights: Array, stash: Any, grad_output: Array) -> tuple[Array, Array]:
-        """Gradient by inputs (B, n_in) and by weights (n_weights,)."""
+        """Gradient by inputs `(B, n_in)` and by weights `(n_weights,)`.
+
+        Args:
+            inputs: `(B, n_in)`, radians.
+            weights: `(n_weights,)`, radians.
+            stash: What `forward` returned beside the outputs.
+            grad_output: Gradient by output, `(B, n_out)`.
+        """
 
 
 class AdjointMethod:

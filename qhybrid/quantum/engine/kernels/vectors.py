@@ -65,6 +65,11 @@ def fma(a: Lane, b: Lane, c: Lane) -> Lane:
     """`a * b + c` as one instruction where the machine has it, whatever else stands around it.
 
     With `*` and `+` the compiler chooses what to fuse, and with it the last bits of a result.
+
+    Args:
+        a: First factor.
+        b: Second factor.
+        c: Summand.
     """
     vector = a.value.type
     letter = "f32" if vector.element == ir.FloatType() else "f64"
