@@ -288,3 +288,12 @@ def test_the_noise_is_common_and_the_labels_are_the_test_images_own(conditional,
             losses.append(float(process.loss(lambda x, t, y=labels: checkpoint.model(x, t, y), images, epsilon, t)))
     low, high = result["untouched"]["loss"]["interval"]
     assert low < np.mean(losses) < high
+
+
+def test_a_device_that_does_not_exist_is_refused_before_training(tmp_path, command):
+    path = tmp_path / "config.yaml"
+    path.write_text("name: tiny\nsampling: {}\nevaluation: {reliance: {device: fake_nowhere}}\n")
+    code, _, errors = command("run", path, "--out", tmp_path / "run")
+    assert code == 2
+    assert "fake_nowhere" in errors
+    assert not (tmp_path / "run").exists()
