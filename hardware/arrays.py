@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
+from qhybrid.files import DamagedFileError, read_npz
 
 
 def read_arrays(path: Path, names: Iterable[str], optional: Iterable[str] = ()) -> dict[str, NDArray[Any]]:
@@ -25,9 +24,7 @@ def read_arrays(path: Path, names: Iterable[str], optional: Iterable[str] = ()) 
         HardwareError: Missing, damaged, or another kind of file.
     """
     try:
-        # The file is opened here, since np.load leaves one open that turns out to be damaged.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            wanted = [*names, *(name for name in optional if name in file.files)]
-            return {name: file[name] for name in wanted}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise HardwareError(f"`{path}` cannot be read ({' '.join(str(error).split())}): remove it") from None
+        return read_npz(path, list(names), list(optional))
+    except (DamagedFileError, FileNotFoundError) as error:
+        reason = error if isinstance(error, DamagedFileError) else "no such file"
+        raise HardwareError(f"`{path}` cannot be read ({reason}): remove it") from None

@@ -3,25 +3,87 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
+import lzma
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qhybrid.errors import RunDirectoryError
+import numpy as np
+from numpy.typing import NDArray
+
+from qhybrid.errors import QHybridError, RunDirectoryError
+
+# What a disk answers that is full, over a quota, over a size limit, read-only or broken.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_UNPACKING_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file or folder that a run is made from.
+
+    Attributes:
+        path: Absolute; `None` for what an installed package or a published data set holds.
+        sha256: Of the file; of the folder, see `sha256_of`; else of the arrays.
+        note: What was done with it, e.g. how images were resized; empty for nothing.
+    """
+
+    path: str | None
+    sha256: str
+    note: str = ""
+
+
+class DamagedFileError(QHybridError, ValueError):
+    """A file that is not what it should be; the message is the reason alone, for the reader to say what and which."""
+
+
+class MissingArrayError(DamagedFileError):
+    """An npz file without an array that it should hold.
+
+    Attributes:
+        missing: Names of the arrays that are not there.
+        found: Names of those that are.
+    """
+
+    def __init__(self, missing: Sequence[str], found: Sequence[str]) -> None:
+        lacking = ", ".join(f"`{name}`" for name in missing)
+        super().__init__(f"it lacks {lacking}; it holds {', '.join(found) or 'nothing'}")
+        self.missing, self.found = missing, found
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on success rename it to `target`, else remove it.
 
-    The body may create a file or a directory there. An existing target is replaced.
+    The body may create a file or a directory there. An existing target is replaced. Permissions follow the umask,
+    also those of files that a library made private.
 
     Raises:
-        RunDirectoryError: The folder is not writable.
+        RunDirectoryError: The folder is not writable, or the disk is full.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,12 +93,43 @@ def atomic_path(target: Path) -> Iterator[Path]:
     # The suffix is kept because savers such as numpy and matplotlib choose the format by it.
     temporary = holder / target.name
     try:
-        yield temporary
-        if target.is_dir() and temporary.is_dir():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
+        with disk_errors(target):
+            yield temporary
+            _follow_umask(holder)
+            if target.is_dir() and temporary.is_dir():
+                shutil.rmtree(target)
+            os.replace(temporary, target)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn what a full or broken disk raises in the body into one line; other errors pass.
+
+    Raises:
+        RunDirectoryError: The disk is full, over its quota, read-only or broken.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise RunDirectoryError(
+            f"cannot write `{target}`: {os.strerror(error.errno or 0)}; what was written before is kept: make room and "
+            "run the same command again, with --resume where it has one"
+        ) from None
+
+
+def _follow_umask(holder: Path) -> None:
+    """Give files the permissions that `open` gives, whatever made them."""
+    probe = holder / ".mode"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in holder.rglob("*"):
+        if path.is_file() and path.stat().st_mode != mode:
+            path.chmod(mode & 0o777)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -50,6 +143,37 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def append_line(path: Path, text: str, *, durable: bool = False) -> None:
+    """Add a line to a file; half a line that a crash left at the end is dropped first.
+
+    Args:
+        path: The file; made if it is missing.
+        text: The line, without its end.
+        durable: Force it to the disk, so that it outlives a crash of the machine.
+
+    Raises:
+        RunDirectoryError: The disk is full; the lines before are kept.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            whole = file.seek(0, os.SEEK_END)
+            if whole:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.seek(0)
+                    whole = file.truncate(file.read().rfind(b"\n") + 1)
+            try:
+                file.write(text.encode() + b"\n")
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(path, whole)
+                raise
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -60,18 +184,103 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunDirectoryError(f"`{path}` does not exist") from None
-    except (OSError, ValueError) as error:
-        raise RunDirectoryError(f"`{path}` cannot be read as JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunDirectoryError(f"`{path}` cannot be read as JSON: {' '.join(str(error).split())}") from None
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file; a last row cut short by a crash is dropped. A missing file has no rows."""
+    """Rows of a JSON-lines file; a last row cut short by a crash is dropped. A missing file has no rows.
+
+    Raises:
+        RunDirectoryError: Another row than the last is damaged, or the file cannot be read.
+    """
     if not path.exists():
         return []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise RunDirectoryError(f"`{path}` cannot be read: {error.strerror}") from None
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        elif number < len(lines):
+            raise RunDirectoryError(f"`{path}` is damaged in line {number}: restore the file, or remove this line")
     return rows
+
+
+def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz file; nothing is unpickled.
+
+    Args:
+        path: The file.
+        names: Arrays that it must hold.
+        optional: Arrays that it may hold.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        MissingArrayError: It lacks an array.
+        DamagedFileError: It cannot be read or is another kind of file; says why.
+    """
+    try:
+        # Opened here, since np.load leaves a file open that turns out to be damaged.
+        with path.open("rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise DamagedFileError(_what_it_is(stream))
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as archive:
+                missing = [name for name in names if name not in archive.files]
+                if missing:
+                    raise MissingArrayError(missing, archive.files)
+                arrays = {name: archive[name] for name in [*names, *optional] if name in archive.files}
+    except (FileNotFoundError, DamagedFileError):
+        raise
+    # Each is what a damaged or foreign file makes numpy, zipfile, zlib or lzma raise.
+    except _UNPACKING_ERRORS as error:
+        raise DamagedFileError(" ".join(str(error).split()) or type(error).__name__) from None
+    for name, array in arrays.items():
+        # A member that is no array file comes back as its bytes.
+        if not isinstance(array, np.ndarray):
+            raise DamagedFileError(f"`{name}` is no array")
+    return arrays
+
+
+def _what_it_is(stream: Any) -> str:
+    """What a file is that should be an npz file, by how it begins."""
+    stream.seek(0)
+    start = stream.read(200)
+    if not start:
+        return "it is empty"
+    if start.startswith(b"\x93NUMPY"):
+        return "it is a single array, not an npz file: write it with `numpy.savez_compressed`"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+        return "it is a web page, not an npz file: a download that was refused, perhaps"
+    if start.startswith(b"PK"):
+        return "it is a truncated zip archive"
+    return f"it is no zip archive: it starts with {start[:16]!r}"
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hexadecimal) of a file; of a folder, over the relative names and sums of its files.
+
+    Hidden files, whose names start with a dot, do not count.
+
+    Raises:
+        RunDirectoryError: Something there cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            with path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for file in sorted(item for item in path.rglob("*") if item.is_file()):
+            name = file.relative_to(path)
+            if not any(part.startswith(".") for part in name.parts):
+                digest.update(f"{name.as_posix()}\0{sha256_of(file)}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+    except OSError as error:
+        raise RunDirectoryError(f"`{path}` cannot be read: {error.strerror}") from None

@@ -10,12 +10,16 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from qhybrid.config import RunConfig, dump_config, load_config
 from qhybrid.errors import ConfigError, RunDirectoryError
-from qhybrid.files import write_json, write_text
+from qhybrid.files import InputFile, read_json, sha256_of, write_json, write_text
+from qhybrid.locks import HOLDER_FILE, LOCK_FILE, exclusive
 
 RECORDED_PACKAGES = (
     "qhybrid",
@@ -100,33 +104,138 @@ class RunDirectory:
         return run
 
     @classmethod
-    def create(cls, path: str | Path | None, config: RunConfig, *, resume: bool = False) -> RunDirectory:
+    def create(
+        cls,
+        path: str | Path | None,
+        config: RunConfig,
+        *,
+        resume: bool = False,
+        inputs: Mapping[str, InputFile] | None = None,
+    ) -> RunDirectory:
         """Make a run directory (default `runs/<name>-<time>`), or open it again to resume.
+
+        Args:
+            path: The directory.
+            config: What the run is made with.
+            resume: Open the run that is there.
+            inputs: The files that the run is made from, kept in `meta.json`.
 
         Raises:
             RunDirectoryError: Not writable; already holds a run and `resume` is false; holds a run of another
-                configuration.
+                configuration; another process works there.
         """
         run = cls(path or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        if run.config_file.exists():
-            if not resume:
-                raise RunDirectoryError(f"`{run.path}` already holds a run: add --resume, or choose another --out")
-            run._check_same(config)
+        if run._is_there(config, resume):
             return run
-        if run.path.exists() and not run._is_fresh():
-            raise RunDirectoryError(f"`{run.path}` exists and is no run directory: choose another --out")
-        write_text(run.config_file, dump_config(config))
-        write_json(run.meta_file, describe_environment())
+        with run.locked():
+            # Another process may have made it while this one looked.
+            if not run._is_there(config, resume):
+                made_from = {kind: asdict(item) for kind, item in (inputs or {}).items()}
+                write_json(run.meta_file, describe_environment() | {"inputs": made_from})
+                # Last, since a directory with a configuration counts as a run.
+                write_text(run.config_file, dump_config(config))
         return run
+
+    def _is_there(self, config: RunConfig, resume: bool) -> bool:
+        """Whether the directory holds this run already.
+
+        Raises:
+            RunDirectoryError: It holds another one, or something else.
+        """
+        if self.config_file.exists():
+            if not resume:
+                raise RunDirectoryError(f"`{self.path}` already holds a run: add --resume, or choose another --out")
+            self._check_same(config)
+            return True
+        if self.path.exists() and not self._is_fresh():
+            raise RunDirectoryError(f"`{self.path}` exists and is no run directory: choose another --out")
+        return False
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes out of the directory; see `qhybrid.locks.exclusive`."""
+        return exclusive(self.path)
+
+    def inputs(self) -> dict[str, InputFile]:
+        """The files that the run was made from, by kind (`data`, `bank`); none for a run of an older version.
+
+        Raises:
+            RunDirectoryError: `meta.json` is damaged.
+        """
+        if not self.meta_file.exists():
+            return {}
+        meta = read_json(self.meta_file)
+        try:
+            return {kind: InputFile(**values) for kind, values in meta.get("inputs", {}).items()}
+        except (AttributeError, TypeError) as error:
+            raise RunDirectoryError(f"`{self.meta_file}` is damaged: {error}") from None
+
+    def located(self, kind: str, configured: str) -> str:
+        """Where an input is: at the recorded place, if it still is, else where the configuration says.
+
+        A relative path of the configuration leads elsewhere from another working directory; where both lead to the
+        same file it stays as it is written.
+        """
+        entry = self.inputs().get(kind)
+        if entry is None or entry.path is None or not Path(entry.path).exists():
+            return configured
+        same = Path(os.path.abspath(Path(configured).expanduser())) == Path(entry.path)
+        return configured if same else entry.path
+
+    def relocated(self, config: RunConfig) -> RunConfig:
+        """A configuration with the recorded places of data set and noise bank; see `located`."""
+        path, bank = config.data.path, config.diffusion.noise.bank
+        if path is not None and (place := self.located("data", path)) != path:
+            config = config.model_copy(update={"data": config.data.model_copy(update={"path": place})})
+        if bank is not None and (place := self.located("bank", bank)) != bank:
+            noise = config.diffusion.noise.model_copy(update={"bank": place})
+            config = config.model_copy(update={"diffusion": config.diffusion.model_copy(update={"noise": noise})})
+        return config
+
+    def check_inputs(self) -> None:
+        """Refuse a run whose data set or noise bank is no longer what it was made from; a missing file is not read.
+
+        Raises:
+            RunDirectoryError: A file has changed; names it and both sums.
+        """
+        bank = self.config().diffusion.noise.bank
+        for kind, entry in self.inputs().items():
+            configured = bank if kind == "bank" else entry.path
+            path = self.located(kind, configured) if configured is not None else None
+            if path is not None and Path(path).exists():
+                self.check_input(kind, path, sha256_of(Path(path)))
+
+    def check_input(self, kind: str, path: str | None, sha256: str) -> None:
+        """Compare an input with what the run was made from.
+
+        Args:
+            kind: `data` or `bank`.
+            path: Where it lies now.
+            sha256: Its sum now.
+
+        Raises:
+            RunDirectoryError: They differ; gives both sums.
+        """
+        entry = self.inputs().get(kind)
+        if entry is None or entry.sha256 == sha256:
+            return
+        what = {"data": "data set", "bank": "noise bank"}[kind]
+        place = f"`{path}`" if path is not None else "the package's own"
+        raise RunDirectoryError(
+            f"the {what} of `{self.path}` has changed: {place} has SHA-256 {sha256}, the run was made with "
+            f"{entry.path or 'one'} of SHA-256 {entry.sha256}: restore it, or train anew"
+        )
 
     def config(self) -> RunConfig:
         """The configuration that the run was made with."""
         return load_config(self.config_file)
 
     def _is_fresh(self) -> bool:
-        """Whether the folder is empty, or its maker was killed while it wrote the first file."""
-        unfinished = f".{self.config_file.name}."
-        return self.path.is_dir() and all(entry.name.startswith(unfinished) for entry in self.path.iterdir())
+        """An empty folder, or one whose maker was killed before the configuration was there."""
+        unfinished = (f".{self.config_file.name}.", f".{self.meta_file.name}.")
+        known = {LOCK_FILE, HOLDER_FILE, self.meta_file.name}
+        return self.path.is_dir() and all(
+            entry.name in known or entry.name.startswith(unfinished) for entry in self.path.iterdir()
+        )
 
     def _check_same(self, config: RunConfig) -> None:
         try:

@@ -21,7 +21,7 @@ ROOTS = {"qhybrid", "qhybrid.quantum", "hardware"}
 
 # Room (a folder, or a file on the ground floor) -> the rooms that it may import. A room that is not here fails the
 # tests, and so does any arrow that is not here. Names are within `qhybrid`; `hardware` is written out.
-GROUND = {"errors", "files", "progress", "registry", "seeds"}
+GROUND = {"errors", "files", "locks", "progress", "registry", "seeds"}
 CONFIG = GROUND | {"config"}
 CIRCUITS = CONFIG | {"quantum.circuits"}
 COMPILER = CIRCUITS | {"quantum.engine.compiler"}
@@ -35,6 +35,7 @@ JUDGED = TRAINED | {"pictures", "sampling", "evaluation"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "locks": {"errors"},
     "progress": {"errors"},
     "seeds": {"errors"},
     "registry": {"errors"},

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from hardware.errors import HardwareError
 from hardware.placement.program import Program
 from hardware.primitives.client_results import write_primitive_results
 from hardware.primitives.execution import Expectations
-from qhybrid.files import atomic_path, read_jsonl
+from qhybrid.files import append_line, atomic_path, read_jsonl
 from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.rundir import RunDirectory
 
@@ -110,13 +109,8 @@ class JobLog:
 
     def append(self, event: str, **fields: Any) -> None:
         """Add a line and force it to the disk, so that it outlives a crash of the next moment."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         row = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **fields}
-        with self.path.open("ab+") as file:
-            self._drop_partial_line(file)
-            file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, json.dumps(row), durable=True)
 
     def rows(self) -> list[dict[str, Any]]:
         """All complete lines."""
@@ -173,16 +167,6 @@ class JobLog:
             if row["event"] in ("done", "reused") and row.get("plan") == plan
         }
         return [found[key] for key in sorted(found)]
-
-    @staticmethod
-    def _drop_partial_line(file: Any) -> None:
-        # A crash while writing leaves half a line; a line glued to it would be lost with it.
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(0)
-            content = file.read()
-            if not content.endswith(b"\n"):
-                file.truncate(content.rfind(b"\n") + 1)
 
 
 class ResultStore:

@@ -32,6 +32,7 @@ from qhybrid.diffusion.bank import BankRecord, write_bank
 from qhybrid.diffusion.bits import Bits
 from qhybrid.diffusion.certify import Certificate
 from qhybrid.diffusion.making import certify
+from qhybrid.locks import exclusive
 from qhybrid.progress import progress
 
 # A device that gives so much less than its calibration promises is not to be asked for ever.
@@ -91,6 +92,12 @@ def carry_out(
     Raises:
         HardwareError: A real device without `yes`; or its jobs fail or do not end in time.
     """
+    _require_yes(draw, yes)
+    with exclusive(draw.folder):
+        return _carry_out(draw, wait_seconds, echo)
+
+
+def _require_yes(draw: NoiseDraw, yes: bool) -> None:
     plan = draw.plan
     if not is_local(draw.backend):
         if not yes:
@@ -99,6 +106,9 @@ def carry_out(
                 "`qhybrid hardware noise --yes`"
             )
         require_mode(draw.backend, plan.mode)
+
+
+def _carry_out(draw: NoiseDraw, wait_seconds: float | None, echo: Echo) -> Certificate:
     if draw.local_note:
         echo(draw.local_note)
     draw.save()

@@ -12,10 +12,11 @@ are sent, jobs are named by their content, results are stored before they are us
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import torch
 
@@ -35,6 +36,8 @@ from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 
 Show = Callable[[Plan], None]
+P = ParamSpec("P")
+Result = TypeVar("Result")
 _STOPPED = "what was finished is kept and jobs that were sent go on; go on with --resume, or with `fetch`"
 
 
@@ -55,6 +58,21 @@ class Advance:
     message: str
 
 
+def _alone(
+    stage: Callable[Concatenate[RunDirectory | str | Path, P], Result],
+) -> Callable[Concatenate[RunDirectory | str | Path, P], Result]:
+    """Let a stage be the only one that works in its run directory; see `RunDirectory.locked`."""
+
+    @functools.wraps(stage)
+    def alone(run: RunDirectory | str | Path, *arguments: P.args, **options: P.kwargs) -> Result:
+        directory = open_run(run)
+        with directory.locked():
+            return stage(directory, *arguments, **options)
+
+    return cast(Callable[Concatenate[RunDirectory | str | Path, P], Result], alone)
+
+
+@_alone
 def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
     """Say what a run on a device will take, and write it down; nothing is sent.
 
@@ -70,6 +88,7 @@ def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
     return workload.plan
 
 
+@_alone
 def submit(
     run: RunDirectory | str | Path,
     config: HardwareConfig,
@@ -103,6 +122,7 @@ def submit(
     return _advance(workload, Allowance(new_steps=1, wait=False), echo)
 
 
+@_alone
 def fetch(run: RunDirectory | str | Path, *, echo: Echo = silent) -> Advance:
     """Take the results that are there and go on up to the next step that needs the device; nothing is sent.
 
@@ -112,6 +132,7 @@ def fetch(run: RunDirectory | str | Path, *, echo: Echo = silent) -> Advance:
     return _advance(planned_workload(open_run(run)), Allowance(new_steps=0, wait=False), echo)
 
 
+@_alone
 def infer(
     run: RunDirectory | str | Path,
     config: HardwareConfig,
@@ -164,6 +185,7 @@ def infer(
     return comparison
 
 
+@_alone
 def compare_run(run: RunDirectory | str | Path) -> dict[str, Any]:
     """Compare exact simulation, noisy simulation and device on the results of a run so far; see `compare`.
 

@@ -78,6 +78,17 @@ def compare_variants(
         HardwareError: Unknown level; the run has not finished; as for `infer`.
     """
     directory = RunDirectory.open(run.path if isinstance(run, RunDirectory) else run)
+    with directory.locked():
+        return _compare_variants(directory, levels, packs, yes, echo)
+
+
+def _compare_variants(
+    directory: RunDirectory,
+    levels: Sequence[str],
+    packs: Sequence[Literal["auto"] | int],
+    yes: bool,
+    echo: Callable[[str], None],
+) -> dict[str, Any]:
     foreign = [level for level in levels if level not in LEVELS]
     if foreign:
         raise HardwareError(f"level `{', '.join(foreign)}` is unknown: choose of {', '.join(LEVELS)}")

@@ -6,6 +6,7 @@ here is unpickled. A checkpoint is written to a temporary name and renamed, so o
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from qhybrid.circuit_copies import with_copies
@@ -96,9 +97,10 @@ def save_checkpoint(
     target = run.checkpoints / f"step-{step}"
     with atomic_path(target) as folder:
         folder.mkdir()
-        save_file(_weights(model), folder / _WEIGHTS)
-        save_file(_weights(ema_model), folder / _EMA)
-        torch.save(dict(state), folder / _STATE)
+        # By way of memory: what the libraries' own writers raise on a full disk does not say so.
+        (folder / _WEIGHTS).write_bytes(save(_weights(model)))
+        (folder / _EMA).write_bytes(save(_weights(ema_model)))
+        (folder / _STATE).write_bytes(_serialized(state))
         spec = getattr(model.bottleneck.core, "spec", None)
         if spec is not None:
             spec.save(folder / _CIRCUIT)
@@ -131,14 +133,16 @@ def load_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
         ema: Averaged weights (what samples are drawn with) or the raw ones.
 
     Raises:
-        RunDirectoryError: There is none, it is damaged, or it belongs to another architecture than the run.
+        RunDirectoryError: There is none, it is damaged, it belongs to another architecture than the run, or data set
+            or noise bank of the run have changed.
     """
-    folder, run_config = _locate(Path(path))
+    folder, run = _locate(Path(path))
     config, meta, labels = _read_meta(folder)
-    if run_config is not None:
-        check_same_architecture(folder, config, run_config)
+    if run is not None:
+        check_same_architecture(folder, config, run.config())
+        run.check_inputs()
         # A classical core takes its sizes from the circuit as well.
-        config = with_copies(Path(path), config)
+        config = run.relocated(with_copies(Path(path), config))
     spec = CircuitSpec.load(folder / _CIRCUIT) if (folder / _CIRCUIT).exists() else None
     channels, size, _ = meta["image_shape"]
     model = build_model(config, channels, spec, classes=None if labels is None else len(labels.names))
@@ -203,14 +207,14 @@ def check_same_architecture(folder: Path, stored: RunConfig, wanted: RunConfig) 
         raise RunDirectoryError(f"checkpoint `{folder}` is of another architecture than its run: {', '.join(changed)}")
 
 
-def _locate(path: Path) -> tuple[Path, RunConfig | None]:
+def _locate(path: Path) -> tuple[Path, RunDirectory | None]:
     if (path / _META).is_file() and (path / _WEIGHTS).is_file():
         return path, None
     run = RunDirectory.open(path)
     folder = latest_checkpoint(run)
     if folder is None:
         raise RunDirectoryError(f"`{path}` has no checkpoint: train it first")
-    return folder, run.config()
+    return folder, run
 
 
 def _present_name(tensor: str) -> str:
@@ -231,6 +235,12 @@ def _read_meta(folder: Path) -> tuple[RunConfig, dict[str, Any], LabelSpace | No
     if not complete or (labels is None) != (config.model.condition == "none"):
         raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: `{_META}` is damaged")
     return config, meta, labels
+
+
+def _serialized(state: Mapping[str, Any]) -> bytes:
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    return content.getvalue()
 
 
 def _weights(model: UNet) -> dict[str, Tensor]:

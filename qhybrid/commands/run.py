@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,15 +46,18 @@ def run(
     devices.draw_bank(settings, resume)
     from qhybrid.training.loop import train as train_model
 
+    if resume:
+        _say_where_it_begins(out)
     directory = train_model(settings, out, resume=resume)
-    if settings.sampling is not None:
-        _sample(directory)
-    if settings.evaluation is not None:
-        judge.evaluate_images(directory)
-    if settings.hardware is not None:
-        devices.run_on_device(directory, settings.hardware, resume)
-    if settings.report:
-        judge.report_on(directory)
+    with directory.locked():
+        if settings.sampling is not None:
+            _sample(directory)
+        if settings.evaluation is not None:
+            judge.evaluate_images(directory)
+        if settings.hardware is not None:
+            devices.run_on_device(directory, settings.hardware, resume)
+        if settings.report:
+            judge.report_on(directory)
     typer.echo(f"run directory: {directory.path}")
 
 
@@ -73,6 +77,8 @@ def train(
         return
     from qhybrid.training.loop import train as train_model
 
+    if resume:
+        _say_where_it_begins(out)
     directory = train_model(settings, out, resume=resume)
     typer.echo(f"run directory: {directory.path}")
 
@@ -96,6 +102,16 @@ def sample(
     chosen = None if classes is None else _class_numbers(classes)
     given = {"images": images, "sampler": sampler, "steps": steps, "eta": eta, "seed": seed}
     _sample(RunDirectory.open(run), **given, classes=chosen, guidance=guidance)
+
+
+def _say_where_it_begins(out: Path | None) -> None:
+    """A line where `--resume` finds nothing to go on with, so that a mistyped --out is noticed."""
+    from qhybrid.checkpoints.checkpoint import latest_checkpoint
+    from qhybrid.rundir import RunDirectory
+
+    if out is not None and latest_checkpoint(RunDirectory(out)) is None:
+        there = "has no checkpoint yet" if (out / "config.yaml").exists() else "holds no run yet"
+        typer.echo(f"--resume: `{out}` {there}, so training starts at step 0")
 
 
 def _sample(run: RunDirectory, **overrides: Any) -> None:

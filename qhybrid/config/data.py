@@ -12,6 +12,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -118,12 +119,11 @@ class DataConfig(Section):
         values: dict[str, Any] = handler(self)
         return values | self._options.model_dump(mode="json")
 
-    @model_validator(mode="after")
-    def _classes_are_different(self) -> DataConfig:
-        twice = [number for number in self.classes or [] if (self.classes or []).count(number) > 1]
-        if twice:
-            raise ValueError(f"`classes: {self.classes}` names class {twice[0]} more than once: name each class once")
-        return self
+    @field_validator("classes")
+    @classmethod
+    def _each_class_once(cls, value: list[int] | None) -> list[int] | None:
+        """A class that is named twice is kept once: classes are a set, and judged one by one."""
+        return None if value is None else list(dict.fromkeys(value))
 
     @model_validator(mode="after")
     def _path_goes_with_npz(self) -> DataConfig:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhybrid.errors import DataError
+from qhybrid.files import InputFile
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,7 @@ class ImageData:
         origin: URL, package or file that the images come from.
         checksum: SHA-256 over shapes and contents of the full set's arrays, before any filter or subset.
         unused: Training images that the class filter let pass and the subset did not draw: held out, same law.
+        source: The file or folder that the images were read from, if it is the user's; see `qhybrid.files.InputFile`.
 
     Raises:
         DataError: An array breaks the description above.
@@ -56,6 +58,7 @@ class ImageData:
     checksum: str
     unused: Images
     unused_labels: Labels
+    source: InputFile | None = None
 
     def __post_init__(self) -> None:
         _check_shape(self.name, self.train)
@@ -63,6 +66,11 @@ class ImageData:
             self._check_split(split)
         if not len(self.train):
             raise DataError(f"data set `{self.name}` has no training image left: choose other classes or another file")
+
+    @property
+    def input_file(self) -> InputFile:
+        """What a run records of its data: the file or folder, else the sum of the arrays."""
+        return self.source or InputFile(None, self.checksum)
 
     @property
     def channels(self) -> int:
@@ -89,6 +97,7 @@ class ImageData:
         test: Split,
         class_names: tuple[str, ...] | None,
         origin: str,
+        source: InputFile | None = None,
     ) -> ImageData:
         """Bring a source's arrays into the layout of this class and fingerprint them.
 
@@ -99,6 +108,7 @@ class ImageData:
             test: The same.
             class_names: Name of each class; None numbers the classes that the labels hold.
             origin: Where the images come from.
+            source: The file or folder that they were read from.
 
         Raises:
             DataError: Wrong type, shape or label values.
@@ -110,7 +120,7 @@ class ImageData:
         if class_names is None:
             class_names = _numbered_classes(name, train_labels, val_labels, test_labels)
         arrays = (train_images, train_labels, val_images, val_labels, test_images, test_labels)
-        return cls(name, *arrays, class_names, origin, fingerprint(*arrays), *empty)
+        return cls(name, *arrays, class_names, origin, fingerprint(*arrays), *empty, source=source)
 
     def _check_split(self, split: str) -> None:
         images, labels = getattr(self, split), getattr(self, f"{split}_labels")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from qhybrid.config import DataConfig
 from qhybrid.data.download import data_root
 from qhybrid.data.images import ImageData
 from qhybrid.errors import DataError
+from qhybrid.files import DamagedFileError, InputFile, MissingArrayError, read_npz, sha256_of
 
 REQUIRED_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 VAL_KEYS = ("val_images", "val_labels")
@@ -55,6 +54,7 @@ def build_from_npz(path: Path, name: str, *, class_names: tuple[str, ...] | None
     Raises:
         DataError: The file is damaged, holds pickled objects or lacks keys.
     """
+    source = InputFile(str(path.absolute()), sha256_of(path))
     arrays = _read_arrays(path)
     return ImageData.from_splits(
         name,
@@ -63,32 +63,29 @@ def build_from_npz(path: Path, name: str, *, class_names: tuple[str, ...] | None
         test=(arrays["test_images"], arrays["test_labels"]),
         class_names=class_names,
         origin=origin,
+        source=source,
     )
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"`{path}` is a single array, not an npz file: write it with `numpy.savez_compressed`")
-            with archive:
-                return {key: archive[key] for key in _wanted_keys(path, archive.files)}
-    # Each is what a damaged or foreign file makes numpy, zipfile or zlib raise.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
+        arrays = read_npz(path, REQUIRED_KEYS, VAL_KEYS)
+        missing = [key for key in VAL_KEYS if key not in arrays]
+        if len(missing) == 1:
+            raise MissingArrayError(missing, list(arrays))
+    except MissingArrayError as error:
         raise DataError(
-            f"`{path}` is damaged or no npz file of plain arrays ({reason}): fetch or write it again"
+            f"`{path}` lacks {', '.join(f'`{key}`' for key in error.missing)}; needed are {', '.join(REQUIRED_KEYS)} "
+            f"(and, both or neither, {', '.join(VAL_KEYS)}); it holds {', '.join(error.found) or 'nothing'}"
         ) from None
-
-
-def _wanted_keys(path: Path, keys: list[str]) -> tuple[str, ...]:
-    has_val = any(key in keys for key in VAL_KEYS)
-    wanted = REQUIRED_KEYS + (VAL_KEYS if has_val else ())
-    missing = [key for key in wanted if key not in keys]
-    if missing:
+    except DamagedFileError as error:
         raise DataError(
-            f"`{path}` lacks {', '.join(f'`{key}`' for key in missing)}; needed are {', '.join(REQUIRED_KEYS)} "
-            f"(and, both or neither, {', '.join(VAL_KEYS)}); it holds {', '.join(keys) or 'nothing'}"
+            f"`{path}` is damaged or no npz file of plain arrays ({error}): fetch or write it again"
+        ) from None
+    images = arrays["train_images"]
+    if images.dtype == np.uint8 and images.size and images.max() == 1:
+        raise DataError(
+            f"`{path}`: no grey level of `train_images` is above 1, of 255: images of 0..1 were saved as uint8; "
+            "multiply them by 255 first"
         )
-    return wanted
+    return arrays

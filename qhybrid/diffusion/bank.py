@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import mmap
-import os
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from qhybrid.diffusion.bits import BitLaw
@@ -186,20 +186,37 @@ def locked_record(path: Path) -> Iterator[BankRecord]:
     Raises:
         NoiseError: The bank's folder cannot be written, or its record cannot be read.
     """
-    import fcntl
-
-    lock = path.with_suffix(".lock")
+    lock = FileLock(path.with_suffix(".lock"))
     try:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        lock.acquire()
     except OSError as error:
         raise NoiseError(
             f"the use of bank `{path}` cannot be recorded ({error.strerror}): copy it to a folder that can be written"
         ) from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield read_record(path)
     finally:
-        os.close(handle)
+        lock.release()
+
+
+def check_numbers(path: Path) -> None:
+    """Compare the stored numbers with the sum in the record; once per process for an unchanged file.
+
+    Raises:
+        NoiseError: They differ; gives both sums.
+    """
+    state = path.stat()
+    found, recorded = _sum_of_numbers(path.absolute(), state.st_mtime_ns, state.st_size), read_record(path).checksum
+    if found != recorded:
+        raise NoiseError(
+            f"bank `{path}` is damaged: its numbers have SHA-256 {found}, its record says {recorded}: make or fetch it "
+            "again"
+        )
+
+
+@functools.lru_cache(maxsize=16)
+def _sum_of_numbers(path: Path, changed: int, size: int) -> str:
+    return checksum(Bank(path))
 
 
 def checksum(bank: Bank) -> str:

@@ -29,11 +29,12 @@ import torch
 from torch import Tensor
 
 from qhybrid.config import NoiseConfig, RunConfig, SamplingConfig, SimulatedNoiseConfig
-from qhybrid.diffusion.bank import Bank, locked_record, write_record
+from qhybrid.diffusion.bank import Bank, check_numbers, locked_record, read_record, write_record
 from qhybrid.diffusion.certify import certify_simulated
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.gaussian import GaussianNoise, NoiseSource
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations, check_patch, lay_patches, patch_of
+from qhybrid.files import InputFile, sha256_of
 from qhybrid.registry import NOISE_SOURCES, Entry, NoOptions, register_noise
 from qhybrid.seeds import Stream
 
@@ -240,7 +241,21 @@ def open_bank(noise: NoiseConfig) -> Bank:
             raise NoiseError(f"bank `{bank.path}` is not certified: run `qhybrid noise certify {bank.path}` first")
         if record.certificate["failed"]:
             raise NoiseError(_refusal(record.name, record.certificate["failed"]))
+    check_numbers(bank.path)
     return bank
+
+
+def bank_input(noise: NoiseConfig) -> dict[str, InputFile]:
+    """What a run records of its bank, under `bank`; empty without one.
+
+    Raises:
+        NoiseError: There is no such file.
+    """
+    if noise.bank is None:
+        return {}
+    path = Path(noise.bank)
+    read_record(path)
+    return {"bank": InputFile(str(path.absolute()), sha256_of(path))}
 
 
 def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -> None:

@@ -66,7 +66,15 @@ def evaluate(
         EvaluationError: Fewer than 10 images, or images or labels that are not the data set's.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
-    settings = run.config()
+    with run.locked():
+        return _evaluate(run, config, checkpoint, reliance)
+
+
+def _evaluate(
+    run: RunDirectory, config: EvaluationConfig | None, checkpoint: Checkpoint | None, reliance: bool | None
+) -> dict[str, Any]:
+    run.check_inputs()
+    settings = run.relocated(run.config())
     config = config or settings.evaluation or EvaluationConfig()
     if reliance is None:
         reliance = config.reliance is not None and (checkpoint is not None or latest_checkpoint(run) is not None)
@@ -74,6 +82,7 @@ def evaluate(
         checkpoint = load_checkpoint(run.path)
     start = time.monotonic()
     data = load_data(settings.data)
+    run.check_input("data", data.input_file.path, data.input_file.sha256)
     samples = load_samples(run, data)
     generated = samples.images
     reference = data.test if samples.labels is None else data.test[asked_mix(samples.labels, data, config.seed)]

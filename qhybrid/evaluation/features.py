@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -249,7 +249,7 @@ def _accuracy(logits: Tensor, labels: NDArray[np.int64], multi_label: bool) -> f
 def _write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     try:
         with atomic_path(path) as temporary:
-            save_file(dict(tensors), temporary, metadata={"record": json.dumps(record)})
+            temporary.write_bytes(save(dict(tensors), metadata={"record": json.dumps(record)}))
     except (OSError, RunDirectoryError) as error:
         raise EvaluationError(
             f"the classifier cannot be kept in `{path.parent}` ({error}): set QHYBRID_CACHE to a writable folder"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from qhybrid.data import ImageData
 from qhybrid.errors import EvaluationError, RunDirectoryError
+from qhybrid.files import DamagedFileError, read_npz
 from qhybrid.rundir import RunDirectory
 from qhybrid.seeds import generator
 
@@ -43,14 +43,14 @@ def load_samples(run: RunDirectory, data: ImageData) -> Samples:
         EvaluationError: Too few images, another shape than the data set's, or labels that it does not have.
     """
     try:
-        with np.load(run.images_file, allow_pickle=False) as file:
-            images, seeds, labels = file["images"], file["seeds"], file.get("labels")
+        arrays = read_npz(run.images_file, ["images", "seeds"], ["labels"])
     except FileNotFoundError:
         raise RunDirectoryError(
             f"`{run.path}` has no samples/images.npz: run `qhybrid sample {run.path}` first"
         ) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DamagedFileError as error:
         raise RunDirectoryError(f"`{run.images_file}` cannot be read ({error}): run `qhybrid sample` again") from None
+    images, seeds, labels = arrays["images"], arrays["seeds"], arrays.get("labels")
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype != np.uint8 or images.shape[1:] != data.test.shape[1:]:

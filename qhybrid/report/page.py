@@ -8,14 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from qhybrid.config import RunConfig, dump_config
-from qhybrid.errors import CircuitError
+from qhybrid.errors import CircuitError, RunDirectoryError
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
-from qhybrid.files import read_json, read_jsonl, write_text
+from qhybrid.files import DamagedFileError, read_json, read_jsonl, read_npz, write_text
 from qhybrid.pictures.grids import labelled_rows
 from qhybrid.report.charts import circuit_chart, class_chart, reliance_chart, training_chart
 from qhybrid.report.reliance_view import class_rows, reliance_rows
@@ -35,9 +34,15 @@ def write_report(run: RunDirectory | str | Path) -> Path:
         Path of the file.
 
     Raises:
-        RunDirectoryError: Not a run directory, or a file in it cannot be read.
+        RunDirectoryError: Not a run directory, a file in it cannot be read, or its data set or noise bank has changed.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
+    with run.locked():
+        run.check_inputs()
+        return _write_page(run)
+
+
+def _write_page(run: RunDirectory) -> Path:
     config = run.config()
     page = Environment(
         loader=PackageLoader("qhybrid.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -182,12 +187,15 @@ def _device_images(path: Path, backend: str, class_names: list[str]) -> str | No
     """
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as file:
-        rows = [(f"bottleneck on {backend}", file["images"][:_SHOWN])]
-        if "exact" in file:
-            rows.append(("exact simulation, same seeds", file["exact"][:_SHOWN]))
-        labels = file["labels"][:_SHOWN] if "labels" in file else np.empty(0, np.int64)
-    heads = [class_names[k][:8] for k in labels.tolist()] if labels.ndim == 1 and class_names else []
+    try:
+        arrays = read_npz(path, ["images"], ["exact", "labels"])
+    except DamagedFileError as error:
+        raise RunDirectoryError(f"`{path}` cannot be read ({error}): run `qhybrid hardware infer` again") from None
+    titles = {"images": f"bottleneck on {backend}", "exact": "exact simulation, same seeds"}
+    rows = [(title, arrays[name][:_SHOWN]) for name, title in titles.items() if name in arrays]
+    labels = arrays["labels"][:_SHOWN] if "labels" in arrays else None
+    named = labels is not None and labels.ndim == 1 and class_names
+    heads = [class_names[k][:8] for k in labels.tolist()] if labels is not None and named else []
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "images.png"
         labelled_rows(rows, picture, heads)

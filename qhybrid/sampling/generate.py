@@ -62,6 +62,11 @@ def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDi
         run: Where `samples/` is written.
     """
     check_sampling(checkpoint.config, config)
+    with run.locked():
+        return _sample_into(checkpoint, config, run)
+
+
+def _sample_into(checkpoint: Checkpoint, config: SamplingConfig, run: RunDirectory) -> NDArray[np.uint8]:
     labels = asked_labels(checkpoint, config, config.images)
     staged = circuit_in(checkpoint.config, "sampling")
     if staged is not checkpoint.config:

@@ -40,6 +40,11 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
         CircuitError: There is no such device.
     """
     snapshot(device)
+    with run.locked():
+        return _compare(run, device, shots, images)
+
+
+def _compare(run: RunDirectory, device: str, shots: int, images: int | None) -> dict[str, Any]:
     checkpoint = load_checkpoint(run.path)
     core = checkpoint.config.model.bottleneck.core.name
     if checkpoint.spec is None or core == "published":

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,9 +23,11 @@ from typing import Any
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.checkpoints.stages import with_config
 from qhybrid.data import load_data
+from qhybrid.diffusion.sources import bank_input
 from qhybrid.errors import Interrupted, QHybridError, StudyError
 from qhybrid.evaluation.evaluate import evaluate
-from qhybrid.files import write_json, write_text
+from qhybrid.files import InputFile, write_json, write_text
+from qhybrid.locks import exclusive
 from qhybrid.progress import progress, silent
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.generate import sample_checkpoint
@@ -54,6 +56,11 @@ def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], N
     """
     load_data(study.trainings[0].config.data)
     _check_same(study, out)
+    with exclusive(out):
+        return _run_study(study, out, jobs, echo)
+
+
+def _run_study(study: Study, out: Path, jobs: int, echo: Callable[[str], None]) -> dict[str, Any]:
     waiting = [item for item in study.trainings if not all(finished(out / cell.folder) for cell in item.cells)]
     total = len(study.trainings)
     try:
@@ -102,11 +109,13 @@ def run_training(training: Training, out: Path) -> None:
         for cell in training.cells:
             if not finished(out / cell.folder):
                 with _recorded(out / cell.folder):
-                    _judge(checkpoint, cell, out / cell.folder)
+                    _judge(checkpoint, cell, out / cell.folder, run.inputs())
 
 
-def _judge(checkpoint: Checkpoint, cell: Cell, folder: Path) -> None:
-    run = RunDirectory.create(folder, cell.config, resume=True)
+def _judge(checkpoint: Checkpoint, cell: Cell, folder: Path, inputs: Mapping[str, InputFile]) -> None:
+    # A cell may be sampled with another bank than it was trained with.
+    inputs = {kind: item for kind, item in inputs.items() if kind == "data"} | bank_input(cell.config.diffusion.noise)
+    run = RunDirectory.create(folder, cell.config, resume=True, inputs=inputs)
     assert cell.config.sampling is not None  # every cell has a seed for its images
     start = time.perf_counter()
     model = with_config(checkpoint, cell.config)

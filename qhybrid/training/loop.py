@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,9 @@ from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.noise import forward_noise
 from qhybrid.diffusion.process import ForwardProcess
 from qhybrid.diffusion.schedules import time_density
-from qhybrid.diffusion.sources import check_supply, reserve, training_demands
-from qhybrid.errors import Interrupted, TrainingError
-from qhybrid.files import read_jsonl, write_text
+from qhybrid.diffusion.sources import bank_input, check_supply, reserve, training_demands
+from qhybrid.errors import Interrupted, RunDirectoryError, TrainingError
+from qhybrid.files import InputFile, append_line, read_jsonl, write_text
 from qhybrid.models.build import build_model, check_trainable, parameter_groups
 from qhybrid.models.unet import UNet
 from qhybrid.progress import progress
@@ -69,10 +70,12 @@ class Trainer:
         model: UNet,
         batches: Batches,
         image_shape: tuple[int, int, int],
+        inputs: Mapping[str, InputFile],
         labels: LabelSpace | None = None,
     ) -> None:
         from ema_pytorch import EMA
 
+        self.inputs = inputs
         self.config = config
         self.batches = batches
         self.image_shape = image_shape
@@ -179,7 +182,8 @@ def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
 
     Args:
         config: The run.
-        run: Where it was begun, if it was: a circuit of the user's own is read from the copy there.
+        run: Where it was begun, if it was: its data set and noise bank must be what they were, and a circuit of the
+            user's own is read from the copy there.
 
     Raises:
         QHybridError: The data, the circuit or the device cannot be had, or have changed since the run began.
@@ -189,9 +193,12 @@ def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
     wanted = config
     if run is not None:
         check_copies(run.path, config)
-        config = with_copies(run.path, config)
+        run.check_inputs()
+        config = run.relocated(with_copies(run.path, config))
     check_trainable(config)
     data = load_data(config.data)
+    if run is not None:
+        run.check_input("data", data.input_file.path, data.input_file.sha256)
     images = to_tensor(data.train)
     labels = LabelSpace.of(data) if config.model.condition == "class" else None
     if labels is not None and config.sampling is not None:
@@ -210,7 +217,8 @@ def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
         labels=None if labels is None else torch.from_numpy(data.train_labels),
         label_dropout=config.training.label_dropout,
     )
-    return Trainer(wanted, model, batches, (data.channels, data.image_size, data.image_size), labels)
+    inputs = {"data": data.input_file} | bank_input(config.diffusion.noise)
+    return Trainer(wanted, model, batches, (data.channels, data.image_size, data.image_size), inputs, labels)
 
 
 def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = False) -> RunDirectory:
@@ -227,20 +235,27 @@ def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = Fa
     Raises:
         QHybridError: Bad configuration, data or output folder (nothing is written), or a loss that is not finite.
     """
+    if resume and out is None:
+        begun = sorted(Path("runs").glob(f"{glob.escape(config.name)}-*"), key=lambda path: path.stat().st_mtime)
+        newest = f"; the newest of this name is `{begun[-1]}`" if begun else ""
+        raise RunDirectoryError(f"--resume goes on with the run directory that --out names: name it{newest}")
     begun_here = out is not None and resume and RunDirectory(out).config_file.exists()
     trainer = prepare(config, RunDirectory(out or "") if begun_here else None)
     accelerator = trainer.accelerator
+    main = accelerator.is_main_process
     with accelerator.main_process_first():
-        run = RunDirectory.create(out, config, resume=resume or not accelerator.is_main_process)
-    folder = latest_checkpoint(run)
-    if folder is not None:
-        trainer.restore(folder)
-    if accelerator.is_main_process:
-        keep_copies(run.path, config)
-        reserve(config.diffusion.noise, training_demands(config, trainer.image_shape), _consumer(config))
-        _trim_log(run, trainer.step)
-    with _interruptible() as interrupted:
-        _run_steps(trainer, run, interrupted)
+        run = RunDirectory.create(out, config, resume=resume or not main, inputs=trainer.inputs)
+    with run.locked() if main else nullcontext():
+        folder = latest_checkpoint(run)
+        if folder is not None:
+            trainer.restore(folder)
+        if main:
+            keep_copies(run.path, config)
+            noise = run.relocated(config).diffusion.noise
+            reserve(noise, training_demands(config, trainer.image_shape), _consumer(config))
+            _trim_log(run, trainer.step)
+        with _interruptible() as interrupted:
+            _run_steps(trainer, run, interrupted)
     return run
 
 
@@ -262,7 +277,7 @@ def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> N
                 row = trainer.log_row(norms, rate)
                 note = f"loss {row['loss']:.4f}"
                 if main:
-                    _append(run.train_log, row)
+                    append_line(run.train_log, json.dumps(row))
             advance(1, note)
             if interrupted or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps:
                 trainer.save(run)
@@ -284,11 +299,6 @@ def _accelerator(training: TrainingConfig) -> Accelerator:
 def _gradient_norm(parameters: list[nn.Parameter]) -> float:
     gradients = [p.grad for p in parameters if p.grad is not None]
     return float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def _trim_log(run: RunDirectory, step: int) -> None:
