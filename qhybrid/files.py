@@ -264,10 +264,15 @@ def _what_it_is(stream: Any) -> str:
     return f"it is no zip archive: it starts with {start[:16]!r}"
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is left out of data sets: its name starts with a dot, or an operating system made it."""
+    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 (hexadecimal) of a file; of a folder, over the relative names and sums of its files.
 
-    Hidden files, whose names start with a dot, do not count.
+    Hidden files do not count, see `is_hidden`.
 
     Raises:
         RunDirectoryError: Something there cannot be read.
@@ -279,7 +284,7 @@ def sha256_of(path: Path) -> str:
         digest = hashlib.sha256()
         for file in sorted(item for item in path.rglob("*") if item.is_file()):
             name = file.relative_to(path)
-            if not any(part.startswith(".") for part in name.parts):
+            if not any(is_hidden(part) for part in name.parts):
                 digest.update(f"{name.as_posix()}\0{sha256_of(file)}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
     except OSError as error:

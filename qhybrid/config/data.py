@@ -35,14 +35,16 @@ class DataConfig(Section):
         default="digits",
         description=(
             "Name of a registered data set: `digits` (bundled, no download), `mnist`, `fashion_mnist`, a MedMNIST set "
-            "such as `pathmnist`, `npz` for a file of your own, or a set of another installed package."
+            "such as `pathmnist`, `npz` for a file or `folder` for image files of your own, or a set of another "
+            "installed package."
         ),
     )
     path: str | None = Field(
         default=None,
         min_length=1,
         description=(
-            "File of images and labels with MedMNIST's keys; given if and only if `name` is `npz`, otherwise null."
+            "File of images and labels with MedMNIST's keys (`npz`), or folder of image files (`folder`); null for "
+            "every other `name`."
         ),
     )
     root: str | None = Field(
@@ -127,6 +129,6 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _path_goes_with_npz(self) -> DataConfig:
-        if (self.name == "npz") != (self.path is not None):
-            raise ValueError("`path` names a file if and only if `name` is `npz`")
+        if (self.name in ("npz", "folder")) != (self.path is not None):
+            raise ValueError("`path` names a file if and only if `name` is `npz`, or a folder if `name` is `folder`")
         return self

@@ -10,6 +10,7 @@ import contextlib
 
 from qhybrid.config import DataConfig
 from qhybrid.data.digits import load_digits
+from qhybrid.data.folder import FolderOptions, load_folder
 from qhybrid.data.idx import IDX_SETS, load_idx_set
 from qhybrid.data.images import ImageData
 from qhybrid.data.medmnist import is_volumetric, load_medmnist, medmnist_info
@@ -74,3 +75,6 @@ with contextlib.suppress(DataError):
 @register_data("npz")
 def _npz(_options: NoOptions, config: DataConfig) -> ImageData:
     return load_npz(config)
+
+
+register_data("folder", section=FolderOptions)(load_folder)
