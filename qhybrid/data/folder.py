@@ -225,8 +225,7 @@ class _Reader:
             return Image.fromarray(((levels + 128) // 257).clip(0, 255).astype(np.uint8))
         if image.has_transparency_data:
             image = image.convert("RGBA")
-            lowest, _ = image.getchannel("A").getextrema()
-            if lowest < 255:
+            if np.asarray(image.getchannel("A")).min() < 255:
                 raise DataError(f"`{path}` has transparent pixels: save it on a background, without transparency")
             return image.convert("RGB")
         if image.mode == "P":
@@ -237,7 +236,7 @@ class _Reader:
 
     def note(self) -> str:
         """What was done, in one line for the report."""
-        sizes = sorted(self._sizes, key=lambda size: (size[0] * size[1], size))
+        sizes = sorted(self._sizes, key=lambda size: (size[0] * size[1], *size))
         range_ = _text(sizes[0]) if len(sizes) == 1 else f"{_text(sizes[0])} to {_text(sizes[-1])}"
         parts = [f"{self.count} image files of {range_} pixels"]
         if self._side is not None:
