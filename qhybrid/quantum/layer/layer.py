@@ -33,12 +33,12 @@ from qhybrid.quantum.layer.networks import (
     observables_of,
     parameters_of,
 )
+from qhybrid.quantum.layer.opaque import expectation_values, register
+from qhybrid.quantum.layer.tensors_and_arrays import output_type, to_numpy, to_torch
 
 __all__ = ["QuantumLayer", "build_estimator", "build_qnn"]
 
 Array = NDArray[np.float64]
-
-_NUMPY_TYPES: dict[torch.dtype, type[np.floating]] = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_learning is skipped by mypy
@@ -88,7 +88,8 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         self._gradient = gradient
         self._method: GradientMethod | None = None
         self._made_for: tuple[Any, ...] = ()
-        self._current_method()
+        self.method()
+        self._number = register(self)
 
     def __getattr__(self, name: str) -> Any:
         """Torch's look-up of parameters; the connector's second name of its weights leads to the first."""
@@ -118,13 +119,19 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         memo[id(self)] = twin
         for name, value in self.__dict__.items():
             twin.__dict__[name] = copy.deepcopy(value, memo)
+        twin.__dict__["_number"] = register(twin)
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the compiled circuit."""
         return {**self.__dict__, "_method": None, "_made_for": ()}
 
-    def _current_method(self) -> GradientMethod:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of another layer, under a number of its own."""
+        super().__setstate__(state)
+        self._number = register(self)
+
+    def method(self) -> GradientMethod:
         """How the network is evaluated; made anew when its estimator, gradient or precision were exchanged."""
         qnn = self._neural_network
         made_for = (qnn.estimator, qnn.gradient, qnn.default_precision)
@@ -166,9 +173,15 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         return outputs if is_batch else outputs.reshape(*angles.shape[:-1], outputs.shape[-1])
 
     def _evaluate(self, rows: Tensor, weight: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            graded = torch.is_grad_enabled()
+            by_rows, by_weight = graded and rows.requires_grad, graded and weight.requires_grad
+            count = self._neural_network.output_shape[0]
+            compiled: Tensor = expectation_values(rows, weight, self._number, count, by_rows, by_weight)[0]
+            return compiled
         # Inside an autograd function gradient mode is always off, so whether it was on is asked here.
         wanted = torch.is_grad_enabled()
-        method = self._current_method()
+        method = self.method()
         tensors = method.compiled.in_tensors(rows.device) if isinstance(method, AdjointMethod) else None
         outputs: Tensor = (
             _Evaluate.apply(rows, weight, method, wanted)  # type: ignore[no-untyped-call]
@@ -185,23 +198,23 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
 class _Evaluate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, method: GradientMethod, wanted: bool) -> Tensor:
-        rows, weights = _to_numpy(inputs), _to_numpy(weight)
+        rows, weights = to_numpy(inputs), to_numpy(weight)
         needs = (wanted and ctx.needs_input_grad[0], wanted and ctx.needs_input_grad[1])
         outputs, stash = method.forward(rows, weights, needs)
         if needs[0] or needs[1]:
             ctx.saved = method, rows, weights, stash
             ctx.likes = inputs.dtype, inputs.device, weight.dtype, weight.device
-        dtype = inputs.dtype if inputs.dtype in _NUMPY_TYPES else torch.float32
-        return _to_torch(outputs, dtype, inputs.device)
+        dtype = output_type(inputs.dtype)
+        return to_torch(outputs, dtype, inputs.device)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         method, rows, weights, stash = ctx.saved
-        by_input, by_weight = method.backward(rows, weights, stash, _to_numpy(grad_output))
+        by_input, by_weight = method.backward(rows, weights, stash, to_numpy(grad_output))
         dtype, device, weight_dtype, weight_device = ctx.likes
         needs = ctx.needs_input_grad
-        first = _to_torch(by_input, dtype, device) if needs[0] else None
-        second = _to_torch(by_weight, weight_dtype, weight_device) if needs[1] else None
+        first = to_torch(by_input, dtype, device) if needs[0] else None
+        second = to_torch(by_weight, weight_dtype, weight_device) if needs[1] else None
         # With create_graph, silence would make a second derivative 0, as `once_differentiable` does where the loss is
         # linear in the outputs.
         if torch.is_grad_enabled():
@@ -222,7 +235,7 @@ class _EvaluateInTensors(torch.autograd.Function):
             ctx.circuit = circuit
             ctx.likes = inputs.shape[1], inputs.dtype, weight.dtype, weight.device
             ctx.save_for_backward(values, features, states)
-        return outputs.to(inputs.dtype if inputs.dtype in _NUMPY_TYPES else torch.float32)
+        return outputs.to(output_type(inputs.dtype))
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -260,20 +273,6 @@ def _as_rows(angles: Tensor, expected: int) -> Tensor:
     return angles.new_zeros(max(1, angles.shape[:-1].numel()), 0)
 
 
-def _to_numpy(tensor: Tensor) -> Array:
-    """A float64 copy, so that what backward reads does not change when the tensor does."""
-    tensor = tensor.detach()
-    if tensor.dtype not in _NUMPY_TYPES or tensor.device.type != "cpu":
-        tensor = tensor.to("cpu", torch.float64)
-    return np.array(tensor.numpy(), dtype=np.float64)
-
-
-def _to_torch(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Converting in numpy costs less than a torch call.
-    tensor = torch.from_numpy(array.astype(_NUMPY_TYPES.get(dtype, np.float64), copy=False))
-    return tensor if dtype in _NUMPY_TYPES and device.type == "cpu" else tensor.to(device, dtype)
-
-
 def _shape_only(rows: Tensor, weight: Tensor, num_outputs: int) -> Tensor:
     """Outputs without values, as torch's own layers give them on the `meta` device.
 
@@ -285,7 +284,7 @@ def _shape_only(rows: Tensor, weight: Tensor, num_outputs: int) -> Tensor:
             "the layer was built on the `meta` device and its weights have no values yet: call "
             "`to_empty(device=...)` and load or initialize them"
         )
-    dtype = rows.dtype if rows.dtype in _NUMPY_TYPES else torch.float32
+    dtype = output_type(rows.dtype)
     # Sums, so that gradients have shapes as well.
     common = weight.to("meta", dtype).sum() + rows.sum(dim=1, keepdim=True, dtype=dtype)
     return common.expand(-1, num_outputs)
@@ -298,7 +297,7 @@ def _initial_weights(count: int, given: ArrayLike | Tensor | None, seed: int | N
         return (2 * torch.rand(count, generator=generator, device="cpu") - 1).numpy()
     if isinstance(given, Tensor) and given.is_meta:
         raise CircuitError("initial weights on the `meta` device have no values")
-    weights = _to_numpy(given) if isinstance(given, Tensor) else np.asarray(given, dtype=np.float64)
+    weights = to_numpy(given) if isinstance(given, Tensor) else np.asarray(given, dtype=np.float64)
     if weights.shape != (count,):
         raise CircuitError(f"initial weights of shape {weights.shape}: the circuit has {count} weights")
     return weights
