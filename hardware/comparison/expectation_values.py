@@ -19,6 +19,7 @@ from hardware.errors import HardwareError
 from hardware.inference.reverse_process import circuit_weights
 from hardware.inference.workload import Workload
 from hardware.jobs.job_log import JobLog, read_result
+from hardware.placement.sharing import copy_of_each
 from qhybrid.evaluation.features import FeatureExtractor
 from qhybrid.files import read_json, write_json
 from qhybrid.quantum.devices.snapshots import crop, noise_model
@@ -68,7 +69,7 @@ def load_results(workload: Workload) -> Results:
         steps=np.concatenate(
             [np.full(len(file["angles"]), row["step"]) for row, file in zip(rows, files, strict=True)]
         ),
-        patches=np.concatenate([np.arange(len(file["angles"])) % workload.plan.pack for file in files]),
+        patches=np.concatenate([copy_of_each(len(file["angles"]), workload.plan.pack) for file in files]),
         angles=np.concatenate([file["angles"] for file in files]),
         values=np.concatenate([file["values"] for file in files]),
         errors=np.concatenate([file["errors"] for file in files]),

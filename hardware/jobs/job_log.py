@@ -14,6 +14,7 @@ sent twice; a result that was stored is used again. Lines are only ever added:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -29,7 +30,7 @@ from hardware.errors import HardwareError
 from hardware.placement.program import Program
 from hardware.primitives.client_results import write_primitive_results
 from hardware.primitives.execution import Expectations
-from qhybrid.files import append_line, atomic_path, read_jsonl
+from qhybrid.files import append_line, atomic_path
 from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
 from qhybrid.rundir import RunDirectory
 
@@ -102,10 +103,18 @@ def job_tags(owner: str, work: Work) -> list[str]:
 
 
 class JobLog:
-    """`jobs.jsonl`: appended, flushed to disk, never rewritten."""
+    """`jobs.jsonl`: appended, flushed to disk, never rewritten.
+
+    The file is read once; afterwards only what has been added to it, by this process or another.
+
+    Args:
+        path: The file; it need not exist yet.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._rows: list[dict[str, Any]] = []
+        self._read = 0
 
     def append(self, event: str, **fields: Any) -> None:
         """Add a line and force it to the disk, so that it outlives a crash of the next moment."""
@@ -113,8 +122,23 @@ class JobLog:
         append_line(self.path, json.dumps(row), durable=True)
 
     def rows(self) -> list[dict[str, Any]]:
-        """All complete lines."""
-        return read_jsonl(self.path)
+        """All complete lines, in the order in which they were written."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size < self._read:
+            # Another file has taken its place.
+            self._rows, self._read = [], 0
+        if size > self._read:
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                added = file.read()
+            # A crash while writing leaves half a line, which is no event.
+            whole = added[: added.rfind(b"\n") + 1]
+            for line in whole.splitlines():
+                # A damaged line tells nothing, and hides no other.
+                with contextlib.suppress(ValueError):
+                    self._rows.append(json.loads(line))
+            self._read += len(whole)
+        return list(self._rows)
 
     def open_job(self, content: str) -> str | None:
         """Id of the job with this content that was sent and neither done nor failed since."""

@@ -19,7 +19,7 @@ from hardware.jobs.local_jobs import LocalJobs, Sent
 from hardware.jobs.service_jobs import ServiceJobs
 from hardware.jobs.tasks import Allowance, Bill, NotSentError, ResultT, Store, Task
 from hardware.placement.program import check_isa
-from hardware.primitives.execution import submit
+from hardware.primitives.execution import job_sender
 from hardware.primitives.options import addressed
 from hardware.service.backends import is_local
 
@@ -150,11 +150,8 @@ class JobRunner(Generic[ResultT]):
         )
 
     def _send(self, work: Work) -> Any:
-        sent = self._jobs.send(
-            lambda mode: submit(self._task.executed, work.angles, self._options(work), mode),
-            self._tags(work),
-            self._log.given_up(work.content),
-        )
+        start = job_sender(self._task.executed, work.angles, self._options(work))
+        sent = self._jobs.send(start, self._tags(work), self._log.given_up(work.content))
         return self._record_sent(work, sent)
 
     def _options(self, work: Work) -> Any:

@@ -23,6 +23,7 @@ from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.local_jobs import Sent
 from hardware.service.backends import calibration_date, seconds_left
 from hardware.service.client_faults import client_errors, judge, one_line
+from hardware.service.runtime_internals import api_client, failure_reason, instance_of, job_client
 
 ATTEMPTS = 5
 OUTAGE_SECONDS = 600.0
@@ -55,7 +56,8 @@ class ServiceJobs:
         """Send a job once.
 
         Args:
-            start: Sends it to the device, batch or session that it is given.
+            start: Sends it to the device, batch or session that it is given, and does nothing else: whatever the
+                client raises in it is judged as the service's answer.
             tags: Of the job; no other has them all.
             given_up: Ids of jobs with these tags that came to nothing.
 
@@ -143,7 +145,7 @@ class ServiceJobs:
             holder = [job]
 
             def look(holder: list[Any] = holder) -> str:
-                if holder[0]._api_client is not self._client():
+                if job_client(holder[0]) is not api_client(self.backend):
                     holder[0] = self.backend.service.job(holder[0].job_id())
                 return str(holder[0].status())
 
@@ -177,7 +179,7 @@ class ServiceJobs:
         if state == "CANCELLED":
             return "was cancelled"
         message = self._patiently(job.error_message, f"job {job.job_id()}")
-        return f"has failed ({one_line(job._reason or message or 'no reason given')})"
+        return f"has failed ({one_line(failure_reason(job) or message or 'no reason given')})"
 
     def seconds_left(self) -> float | None:
         """Device time that the account has left for this device; `None` without a limit."""
@@ -198,7 +200,7 @@ class ServiceJobs:
         found: list[Any] = self.backend.service.jobs(
             limit=None,
             backend_name=self.backend.name,
-            instance=self.backend._instance,
+            instance=instance_of(self.backend),
             job_tags=list(tags),
             descending=False,
         )
@@ -237,6 +239,3 @@ class ServiceJobs:
     def _reopen(self) -> None:
         self.backend = self._open()
         self._mode.move(self.backend)
-
-    def _client(self) -> Any:
-        return self.backend.service._get_api_client(self.backend._instance)

@@ -23,7 +23,7 @@ from qiskit.transpiler import InstructionProperties
 
 from hardware.errors import HardwareError
 from hardware.placement.packing import disjoint_places
-from hardware.placement.program import Program, check_isa
+from hardware.placement.program import Program, check_isa, restricted
 from hardware.service.backends import is_local
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.simulate import entangling_circuit
@@ -67,7 +67,7 @@ class NoiseCircuit:
         parts = []
         for group in self.groups:
             part = _part(backend, group, [next(errors) for _ in group])
-            parts.append(Program(_restricted(self.circuit, group), _z_of(range(len(group)), len(group)), (), part))
+            parts.append(Program(restricted(self.circuit, group), _z_of(range(len(group)), len(group)), (), part))
         return replace(self.program(backend), parts=tuple(parts))
 
     def executed(self, backend: BackendV2) -> Program:
@@ -209,16 +209,6 @@ def _part(backend: BackendV2, group: Sequence[int], errors: Sequence[NDArray[np.
         properties = _ReadoutProperties(known.duration, known.error)
         properties.prob_meas1_prep0, properties.prob_meas0_prep1 = float(as_one), float(as_zero)
         part.target.update_instruction_properties("measure", (number,), properties)
-    return part
-
-
-def _restricted(circuit: QuantumCircuit, group: Sequence[int]) -> QuantumCircuit:
-    place = {qubit: number for number, qubit in enumerate(group)}
-    part = QuantumCircuit(len(group), name=circuit.name)
-    for item in circuit.data:
-        qubits = [circuit.find_bit(qubit).index for qubit in item.qubits]
-        if place.keys() & qubits:
-            part.append(item.operation, [place[qubit] for qubit in qubits])
     return part
 
 

@@ -14,6 +14,8 @@ from qiskit.providers import BackendV2
 from qiskit.quantum_info import PauliList, SparsePauliOp
 
 from hardware.errors import HardwareError
+from hardware.placement.sharing import image_rows
+from hardware.service.runtime_internals import isa_violation
 from qhybrid.quantum.devices.snapshots import crop
 
 
@@ -50,11 +52,10 @@ class Program:
     def pack(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
         """Angles `(B, n_in)` as parameter sets `(ceil(B / copies), copies * n_in)`.
 
-        Image i goes to copy i modulo `copies`; where images run out, the last copies repeat the last image.
+        Which image goes to which copy is told by `hardware.placement.sharing`.
         """
-        rows = -(-len(angles) // self.copies)
-        padded = angles[np.minimum(np.arange(rows * self.copies), len(angles) - 1)]
-        return padded.reshape(rows, len(self.inputs))
+        rows = image_rows(len(angles), self.copies)
+        return angles[rows].reshape(len(rows), len(self.inputs))
 
     def pub(self, angles: NDArray[np.float64]) -> tuple[Any, ...]:
         """One estimator pub: all observables against `angles` of shape `(B, n_in)` in radians, packed."""
@@ -65,6 +66,35 @@ class Program:
         present = {parameter.name for parameter in self.circuit.parameters}
         columns = [index for index, name in enumerate(self.inputs) if name in present]
         return {tuple(self.inputs[index] for index in columns): self.pack(angles)[:, columns]}
+
+
+def touched_qubits(circuit: QuantumCircuit) -> set[int]:
+    """The qubits on which a circuit has any instruction."""
+    return {circuit.find_bit(qubit).index for item in circuit.data for qubit in item.qubits}
+
+
+def restricted(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
+    """The part of a circuit that acts on some of its qubits.
+
+    Args:
+        circuit: Without instructions that act both on these qubits and on others.
+        qubits: Qubit i of the part is `qubits[i]` of the circuit. Instructions on other qubits are left out.
+
+    Raises:
+        HardwareError: An instruction reaches from these qubits to others.
+    """
+    place = {qubit: index for index, qubit in enumerate(qubits)}
+    part = QuantumCircuit(len(place), name=circuit.name, global_phase=circuit.global_phase)
+    for item in circuit.data:
+        where = [circuit.find_bit(qubit).index for qubit in item.qubits]
+        inside = [qubit in place for qubit in where]
+        if all(inside):
+            part.append(item.operation, [place[qubit] for qubit in where])
+        elif any(inside):
+            raise HardwareError(
+                f"`{item.operation.name}` on qubits {where} of `{circuit.name}` reaches out of qubits {list(qubits)}"
+            )
+    return part
 
 
 def side_by_side(programs: Sequence[Program]) -> Program:
@@ -91,14 +121,10 @@ def without_idle_qubits(program: Program) -> Program:
     measured = (
         index for item in program.observables for index in np.flatnonzero((item.paulis.z | item.paulis.x).any(axis=0))
     )
-    touched = {program.circuit.find_bit(q).index for item in program.circuit.data for q in item.qubits}
-    used = sorted(touched | {int(index) for index in measured})
+    used = sorted(touched_qubits(program.circuit) | {int(index) for index in measured})
     if backend.coupling_map is None or len(used) == program.circuit.num_qubits:
         return program
-    place = {qubit: index for index, qubit in enumerate(used)}
-    small = QuantumCircuit(len(used), name=program.circuit.name)
-    for instruction in program.circuit.data:
-        small.append(instruction.operation, [place[program.circuit.find_bit(q).index] for q in instruction.qubits])
+    small = restricted(program.circuit, used)
     observables = tuple(
         SparsePauliOp(PauliList.from_symplectic(item.paulis.z[:, used], item.paulis.x[:, used]), item.coeffs)
         for item in program.observables
@@ -114,11 +140,9 @@ def check_isa(circuit: QuantumCircuit, backend: BackendV2) -> None:
     Raises:
         HardwareError: Says which instruction, on which qubits, is not in the backend's instruction set.
     """
-    from qiskit_ibm_runtime.utils.utils import is_isa_circuit
-
-    reason = is_isa_circuit(circuit, backend.target)
+    reason = isa_violation(circuit, backend.target)
     if reason:
         raise HardwareError(
-            f"the circuit is not an ISA circuit of `{backend.name}`: {' '.join(reason.split())} Transpile it for this "
+            f"the circuit is not an ISA circuit of `{backend.name}`: {reason} Transpile it for this "
             "backend with `hardware.transpile`"
         )

@@ -24,7 +24,7 @@ from qiskit.providers import BackendV2
 from qiskit.transpiler.exceptions import TranspilerError
 
 from hardware.errors import HardwareError
-from hardware.placement.program import Program, check_isa, side_by_side
+from hardware.placement.program import Program, check_isa, restricted, side_by_side, touched_qubits
 from hardware.service.backends import calibration_date, device_name
 from qhybrid.errors import CircuitError
 from qhybrid.files import atomic_path, read_json, write_json
@@ -102,10 +102,7 @@ class Transpiled:
             return replace(self.program(spec, weights, backend), parts=tuple(parts))
         used = self.touched_qubits()
         position = {qubit: index for index, qubit in enumerate(used)}
-        small = QuantumCircuit(len(used), name=self.circuit.name, global_phase=self.circuit.global_phase)
-        for instruction in self.circuit.data:
-            qubits = [position[self.circuit.find_bit(q).index] for q in instruction.qubits]
-            small.append(instruction.operation, qubits)
+        small = restricted(self.circuit, used)
         part = backend if backend.coupling_map is None else crop(backend, used)
         check_isa(small, part)
         return self._program(spec, weights, small, [position[qubit] for qubit in self.layout], part)
@@ -150,9 +147,8 @@ class Transpiled:
         return replace(first, copies=tuple(copies))
 
     def touched_qubits(self) -> list[int]:
-        """The qubits of the device that this copy alone uses, those of its layout first."""
-        touched = {self.circuit.find_bit(q).index for item in self.circuit.data for q in item.qubits}
-        return [*self.layout, *sorted(touched - set(self.layout))]
+        """Device qubits of this copy alone: the measured ones in circuit order, then those of the routing."""
+        return [*self.layout, *sorted(touched_qubits(self.circuit) - set(self.layout))]
 
     def _check_spec(self, spec: CircuitSpec) -> None:
         if spec.content_hash() != self.spec_hash:

@@ -6,6 +6,7 @@ known before anything is sent, and a result can be held against them. Runtime ac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +29,10 @@ from samplomatic.exceptions import SamplexConstructionError  # type: ignore[impo
 
 from hardware.errors import HardwareError, ResultError
 from hardware.placement.program import Program
+from hardware.placement.sharing import copy_of_each, in_order_of_images
 from hardware.primitives.mixed_parameters import with_expressions
 from hardware.primitives.options import MitigatedSamplerOptions, estimator_options
-from hardware.primitives.patches import PatchJobs, interleave, shares
+from hardware.primitives.patches import PatchJobs, shares
 from hardware.primitives.prepared_job import Expectations, Prepared
 from hardware.primitives.readout import REGISTER, Readout, sampler_pubs
 from hardware.service.backends import rep_delay
@@ -44,8 +46,8 @@ __all__ = [
     "collect",
     "collect_bits",
     "estimator_options",
+    "job_sender",
     "prepared",
-    "submit",
 ]
 
 SECONDS_PER_JOB = 2.0
@@ -88,10 +90,16 @@ def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Pre
     )
 
 
-def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: Any) -> Any:
-    """Send one job: all observables against all angles; options of the Estimator or of the Sampler decide for one.
+def job_sender(program: Program, angles: NDArray[np.float64], options: Any) -> Callable[[Any], Any]:
+    """Make a job ready to be sent: all observables against all angles.
 
-    Copies that are simulated one by one are a local job each.
+    Everything of our own is done here. The function that is returned only calls the client, so that whatever it raises
+    is the client's, for `ServiceJobs` to judge.
+
+    Args:
+        program: What is executed. Copies that are simulated one by one are a local job each.
+        angles: `(B, n_in)`, radians.
+        options: Of the Estimator or of the Sampler, which decides for one of them.
 
     Args:
         program: The circuit on the device.
@@ -100,31 +108,35 @@ def submit(program: Program, angles: NDArray[np.float64], options: Any, mode: An
         mode: Backend, batch or session to run in.
 
     Returns:
-        The job, not waited for.
+        A function that takes a backend, batch or session, sends the job there and returns it without waiting.
 
-    Whatever the client raises is for `dispatch` to judge.
+    Raises:
+        HardwareError: The Sampler cannot measure an observable.
     """
     if program.parts:
-        jobs = []
+        senders = []
         for number, (part, mine) in enumerate(shares(program, angles)):
             own = options.model_copy(deep=True)
             if own.simulator.seed_simulator is not None:
                 # One seed for all copies would give them one noise.
                 own.simulator.seed_simulator += number
-            jobs.append(submit(part, mine, own, part.backend))
-        return PatchJobs(tuple(jobs))
-    if isinstance(mode, CroppedBackend):
-        mode = mode.simulator
-    if isinstance(options, SamplerOptions):
-        return Sampler(mode=mode, options=options).run(_pubs(program, angles, options))
-    return Estimator(mode=mode, options=options).run(_pubs(program, angles, options))
+            senders.append((job_sender(part, mine, own), part.backend))
+        return lambda mode: PatchJobs(tuple(send(backend) for send, backend in senders))
+    primitive = Sampler if isinstance(options, SamplerOptions) else Estimator
+    pubs = _pubs(program, angles, options)
+
+    def send(mode: Any) -> Any:
+        place = mode.simulator if isinstance(mode, CroppedBackend) else mode
+        return primitive(mode=place, options=options).run(pubs)
+
+    return send
 
 
 def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expectations:
     """Take the result of a job that is done, and check it before it counts.
 
     Args:
-        job: From `submit`, or found again; a local one is waited for.
+        job: Sent, or found again; a local one is waited for.
         expected: From `prepared`, with the same angles and options.
         outputs: n_out.
         samples: B.
@@ -133,14 +145,15 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
         ResultError: It is damaged; shots are missing; a shape is wrong; a value is not finite.
     """
     if isinstance(job, PatchJobs):
-        counts = [len(range(number, samples, expected.copies)) for number in range(expected.copies)]
+        copies = len(job.jobs)
+        counts = np.bincount(copy_of_each(samples, copies), minlength=copies)
         found = [
-            collect(mine, part, outputs, count)
+            collect(mine, part, outputs, int(count))
             for mine, part, count in zip(job.jobs, expected.parts, counts, strict=True)
         ]
         return Expectations(
-            interleave([part.values for part in found], samples),
-            interleave([part.errors for part in found], samples),
+            in_order_of_images([part.values for part in found], samples, copies),
+            in_order_of_images([part.errors for part in found], samples, copies),
             tuple(primitive for part in found for primitive in part.primitives),
         )
     raw = _raw_result(job)

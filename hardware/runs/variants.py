@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from hardware.comparison.expectation_values import classifier_of, noisy_values
@@ -20,6 +19,7 @@ from hardware.comparison.image_metrics import compare_images
 from hardware.errors import HardwareError
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, load_workload
+from hardware.placement.sharing import copy_of_each
 from hardware.planning.bill import Plan
 from hardware.primitives.options import LEVEL_MITIGATION
 from hardware.runs.stages import compare_run, infer
@@ -171,7 +171,7 @@ def _noisy_row(workload: Workload, comparison: dict[str, Any]) -> dict[str, Any]
     process, copies = workload.process, workload.plan.pack
     state: ReverseState = process.run(
         process.start(),
-        lambda _, angles: noisy_values(workload, angles, np.arange(len(angles)) % copies),
+        lambda _, angles: noisy_values(workload, angles, copy_of_each(len(angles), copies)),
         workload.plan.qpu_steps,
     )
     images, twins = (to_uint8(torch.from_numpy(item.images)) for item in (state, process.simulate()))

@@ -16,7 +16,8 @@ from typing import Any
 from qiskit.providers import BackendV2
 
 from hardware.errors import BackendError
-from hardware.service.client_faults import client_errors, one_line
+from hardware.service.client_faults import account_errors, client_errors, one_line
+from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.quantum.devices.snapshots import snapshot, snapshot_names
@@ -149,15 +150,14 @@ def account_plan(backend: BackendV2) -> str | None:
     if is_local(backend):
         return None
     plans = {item.get("crn"): str(item.get("plan", "")) for item in backend.service.instances()}
-    return plans.get(backend._instance, "").lower() or None
+    return plans.get(instance_of(backend), "").lower() or None
 
 
 def seconds_left(backend: BackendV2) -> float | None:
     """Device time left of the account's plan for a device; `None` for a local backend or without a limit."""
     if is_local(backend):
         return None
-    # `service.usage()` is that of the active instance, which need not be this device's.
-    usage = backend.service._get_api_client(backend._instance).cloud_usage()
+    usage = plan_usage(backend)
     limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
     if usage.get("usage_limit_reached"):
         return 0.0
@@ -221,14 +221,12 @@ def _service(wanted: str) -> Any:
         logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
     try:
         service = QiskitRuntimeService()
-        for client in service._get_api_clients().values():
-            # The client waits for ever for an answer that does not come.
-            client._session._timeout = (_CONNECT_SECONDS, _READ_SECONDS)
-        return service
+        limit_waiting(service, _CONNECT_SECONDS, _READ_SECONDS)
     except AccountNotFoundError:
         raise BackendError(
             f"{wanted}: no IBM Quantum account is saved; save one once with {_SAVE_ACCOUNT} in the environment, "
             f"or choose a local backend: {IDEAL}, {_SNAPSHOT_PREFIX}manila, {_SNAPSHOT_PREFIX}torino, ..."
         ) from None
-    except client_errors() as error:
+    except account_errors() as error:
         raise BackendError(f"{wanted}: the IBM Quantum account cannot be used: {one_line(error)}") from None
+    return service

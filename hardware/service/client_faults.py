@@ -6,12 +6,14 @@ and the headers of the answer stand somewhere in the chain of causes, the servic
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from hardware.service.runtime_internals import network_errors, saved_tokens
 
 SESSION_CLOSED = 1217
 NO_SESSIONS = 1352
@@ -42,12 +44,23 @@ class Fault:
 
 
 def client_errors() -> tuple[type[Exception], ...]:
-    """What the client raises when the account, the service or the network is at fault."""
-    import requests
-    from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
+    """What a request of the client raises when the account, the service or the network is at fault.
+
+    They are caught at the call of the client alone. `ValueError` and `OSError` are not among them but for an answer
+    that is no JSON and a broken connection: they would make a fault of this package's own a refusal by the service.
+    """
     from qiskit.exceptions import QiskitError
 
-    return (QiskitError, ApiException, requests.RequestException, ValueError, OSError)
+    return (QiskitError, *network_errors(), json.JSONDecodeError, ConnectionError, TimeoutError)
+
+
+def account_errors() -> tuple[type[Exception], ...]:
+    """What the client raises beside `client_errors` while it reads the account and logs in.
+
+    It checks the saved account, the environment and the certificates by `ValueError` and `OSError`, and no code of
+    ours runs in between.
+    """
+    return (*client_errors(), ValueError, OSError)
 
 
 def judge(error: BaseException) -> Fault:
@@ -72,7 +85,7 @@ def judge(error: BaseException) -> Fault:
         kind = "unauthorized"
     elif any(status in _RETRIED_STATUS for status in statuses):
         kind = "unclear"
-    elif not statuses and any(isinstance(item, _network_errors()) for item in chain):
+    elif not statuses and any(isinstance(item, (*network_errors(), OSError)) for item in chain):
         # No answer at all. Anything else without a status was raised at home, and would be again.
         kind = "unclear"
     else:
@@ -88,22 +101,8 @@ def one_line(error: BaseException | str) -> str:
     return _SECRET.sub("***", text)
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
-    import requests
-    from ibm_cloud_sdk_core import ApiException
-    from qiskit_ibm_runtime.api.exceptions import RequestsApiError
-
-    return (requests.RequestException, ApiException, RequestsApiError, OSError)
-
-
 def _keys() -> list[str]:
-    from qiskit_ibm_runtime.accounts import AccountManager
-
-    keys = [os.environ.get("QISKIT_IBM_TOKEN", "")]
-    # A damaged file of accounts holds no key that was used.
-    with contextlib.suppress(ValueError, OSError):
-        keys += [str(account.token or "") for account in AccountManager.list().values()]
-    return [key for key in keys if key]
+    return [key for key in (os.environ.get("QISKIT_IBM_TOKEN", ""), *saved_tokens()) if key]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

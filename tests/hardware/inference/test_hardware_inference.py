@@ -102,7 +102,7 @@ class Killed(BaseException):
     """Stands for a signal: nothing catches it."""
 
 
-@pytest.mark.parametrize(("module", "place"), [(runner, "submit"), (evaluator, "collect")])
+@pytest.mark.parametrize(("module", "place"), [(runner, "job_sender"), (evaluator, "collect")])
 def test_a_run_that_was_killed_goes_on_to_the_same_images(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, module: ModuleType, place: str
 ) -> None:

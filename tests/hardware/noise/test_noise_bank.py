@@ -16,7 +16,7 @@ from hardware.noise.circuits import NoiseCircuit, fluctuation, good_qubits, read
 from hardware.noise.draw import plan_noise, work_folder
 from hardware.noise.results import GatheredBits, GatheredFluctuations
 from hardware.noise.yields import JobSize, job_options, split
-from hardware.primitives.execution import collect_bits, prepared, submit
+from hardware.primitives.execution import collect_bits, job_sender, prepared
 from hardware.service.backends import open_backend
 from qhybrid.config import NoiseBankConfig, NoiseConfig
 from qhybrid.diffusion.bank import Bank, read_record
@@ -161,7 +161,7 @@ class Killed(BaseException):
     """Stands for a signal: nothing catches it."""
 
 
-@pytest.mark.parametrize(("module", "place"), [(runner, "submit"), (noise_bank, "collect_bits")])
+@pytest.mark.parametrize(("module", "place"), [(runner, "job_sender"), (noise_bank, "collect_bits")])
 def test_a_draw_that_was_killed_goes_on_to_the_same_bank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, place: str
 ) -> None:
@@ -233,7 +233,7 @@ def test_circuits_of_a_job_with_equal_bits_do_not_count() -> None:
     expected = prepared(program, angles, options)
     assert expected.executions == 200
     with pytest.raises(ResultError, match="the same bits"):
-        collect_bits(submit(program, angles, options, backend), expected)
+        collect_bits(job_sender(program, angles, options)(backend), expected)
 
 
 def test_an_ideal_simulator_gives_even_bits(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hardware.errors import JobError
 from hardware.placement.transpilation import Program, transpile
 from hardware.primitives import execution
-from hardware.primitives.execution import Expectations, Prepared, collect, estimator_options, prepared, submit
+from hardware.primitives.execution import Expectations, Prepared, collect, estimator_options, job_sender, prepared
 from hardware.service.backends import open_backend
 from qhybrid.quantum.circuits.ansatz import build_spec
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
@@ -31,7 +31,7 @@ def ideal() -> Program:
 
 def run(program: Program, angles: np.ndarray, *, shots: int = 512, level: int = 0, seed: int = 7) -> Expectations:
     options = estimator_options(level, shots, seed=seed)
-    job = submit(program, angles, options, program.backend)
+    job = job_sender(program, angles, options)(program.backend)
     return collect(job, prepared(program, angles, options), SPEC.num_outputs, len(angles))
 
 
@@ -144,7 +144,7 @@ def test_an_extrapolation_without_an_error_keeps_its_value(manila: Program) -> N
 def test_a_result_for_other_samples_is_refused(manila: Program) -> None:
     angles = np.zeros((2, 3))
     options = estimator_options(0, 100, seed=1)
-    job = submit(manila, angles, options, manila.backend)
+    job = job_sender(manila, angles, options)(manila.backend)
     with pytest.raises(JobError, match="measured bits of shape"):
         collect(job, prepared(manila, np.zeros((3, 3)), options), 3, 3)
     expected = Prepared(0, 0.0, 0, prepared(manila, angles, options).shapes)

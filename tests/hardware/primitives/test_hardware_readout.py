@@ -11,7 +11,7 @@ from hardware.inference.exact import ExactEvaluator
 from hardware.placement.packing import pack
 from hardware.placement.program import Program
 from hardware.placement.transpilation import transpile
-from hardware.primitives.execution import Expectations, _prepare, collect, prepared, submit
+from hardware.primitives.execution import Expectations, _prepare, collect, job_sender, prepared
 from hardware.primitives.options import job_options
 from hardware.primitives.readout import Readout
 from hardware.service.backends import open_backend
@@ -31,7 +31,7 @@ def manila() -> Program:
 def run(program: Program, angles: np.ndarray, *, seed: int = 1, **given: Any) -> Expectations:
     config = HardwareConfig(primitive="sampler", **{"shots": 4096, **given})
     options = job_options(config, seed=seed)
-    job = submit(program, angles, options, program.backend)
+    job = job_sender(program, angles, options)(program.backend)
     return collect(job, prepared(program, angles, options), SPEC.num_outputs, len(angles))
 
 

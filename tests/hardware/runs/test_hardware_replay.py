@@ -32,7 +32,7 @@ def test_a_finished_run_is_replayed_without_its_device(make_run: MakeRun, monkey
     (run.hardware / "images.npz").unlink()
 
     monkeypatch.setattr(workload, "open_backend", no_device)
-    monkeypatch.setattr(runner, "submit", no_device)
+    monkeypatch.setattr(runner, "job_sender", no_device)
     monkeypatch.setattr(backends, "snapshot", no_device)
     lines: list[str] = []
     again = hardware.infer(run, REPLAY, echo=lines.append)

@@ -73,7 +73,7 @@ def test_a_packed_run_is_compared_with_its_images_one_by_one(run: RunDirectory) 
 def test_variants_that_are_there_are_not_run_again(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     hardware.infer(run, OPTIONS)
     first = compare_variants(run, ["1"])
-    monkeypatch.setattr(runner, "submit", None)
+    monkeypatch.setattr(runner, "job_sender", None)
     assert compare_variants(run, ["1"]) == first
 
 

@@ -1,0 +1,81 @@
+"""What this package uses of Runtime's client beyond its public interface, all of it in one place.
+
+The client (0.51) has no public way to say which instance a backend belongs to, to ask for that instance's usage, to
+limit how long a request waits, or to tell why a job failed before it ran. `test_runtime_internals` tries each function
+below on a real client and fails when a new version changes what they rely on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from qiskit import QuantumCircuit
+from qiskit.providers import BackendV2
+from qiskit.transpiler import Target
+
+
+def instance_of(backend: BackendV2) -> str:
+    """Name of the account's instance (a CRN) through which an IBM backend was opened."""
+    return str(backend._instance)
+
+
+def api_client(backend: BackendV2) -> Any:
+    """The REST client that an IBM backend's service has for the backend's instance at present."""
+    return backend.service._get_api_client(backend._instance)
+
+
+def job_client(job: Any) -> Any:
+    """The REST client that a job asks for its state; an older one than `api_client` holds an older token."""
+    return job._api_client
+
+
+def plan_usage(backend: BackendV2) -> dict[str, Any]:
+    """Usage of the instance of an IBM backend as the service reports it, seconds by name.
+
+    `service.usage()` is that of the active instance, which need not be this backend's.
+    """
+    usage: dict[str, Any] = api_client(backend).cloud_usage()
+    return usage
+
+
+def failure_reason(job: Any) -> str | None:
+    """Why a job has failed, as the service said it with the job's state; `None` if it said nothing."""
+    return job._reason or None
+
+
+def limit_waiting(service: Any, connect_seconds: float, read_seconds: float) -> None:
+    """Limit how long each request of a service object waits; by itself the client waits for ever.
+
+    Args:
+        service: A `QiskitRuntimeService`.
+        connect_seconds: For the connection.
+        read_seconds: For the next bytes of an answer.
+    """
+    for client in service._get_api_clients().values():
+        client._session._timeout = (connect_seconds, read_seconds)
+
+
+def isa_violation(circuit: QuantumCircuit, target: Target) -> str:
+    """Why a circuit is no ISA circuit of a target, in one line; empty if it is one."""
+    from qiskit_ibm_runtime.utils.utils import is_isa_circuit
+
+    return " ".join(is_isa_circuit(circuit, target).split())
+
+
+def saved_tokens() -> list[str]:
+    """Tokens of all accounts that are saved on this machine; none where the file of accounts is damaged."""
+    from qiskit_ibm_runtime.accounts import AccountManager
+
+    with contextlib.suppress(ValueError, OSError):
+        return [str(account.token) for account in AccountManager.list().values() if account.token]
+    return []
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """What the client and its libraries raise when there is no answer, or none that can be read."""
+    import requests
+    from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
+    from qiskit_ibm_runtime.api.exceptions import RequestsApiError
+
+    return (requests.RequestException, ApiException, RequestsApiError)

@@ -1,0 +1,51 @@
+"""What is used of the client beyond its public interface, tried on the client itself: a changed version fails."""
+
+import pytest
+from loopback import Loopback
+from qiskit import QuantumCircuit
+from qiskit_ibm_runtime import QiskitRuntimeService
+
+from hardware.service import runtime_internals as internals
+from hardware.service.backends import open_backend
+from qhybrid.quantum.devices.snapshots import snapshot
+
+
+def test_a_backend_tells_its_instance_its_client_and_its_usage(service: Loopback) -> None:
+    backend = open_backend("ibm_manila")
+    crns = {item["crn"] for item in backend.service.instances()}
+    assert internals.instance_of(backend) in crns
+    client = internals.api_client(backend)
+    assert callable(client.job_get)
+    assert internals.plan_usage(backend) == client.cloud_usage()
+    assert any("seconds" in name for name in internals.plan_usage(backend))
+
+
+def test_every_request_of_a_service_can_be_limited(service: Loopback) -> None:
+    opened = QiskitRuntimeService()
+    internals.limit_waiting(opened, 1.5, 2.5)
+    client = internals.api_client(opened.backend("ibm_manila"))
+    # What the client hands to `requests` with each request.
+    assert client._session._timeout == (1.5, 2.5)
+
+
+def test_an_isa_circuit_has_no_violation_and_another_names_it() -> None:
+    target = snapshot("fake_manila").target
+    good, bad = QuantumCircuit(5), QuantumCircuit(5)
+    good.cx(0, 1)
+    bad.cx(0, 4)
+    assert internals.isa_violation(good, target) == ""
+    assert "cx" in internals.isa_violation(bad, target)
+
+
+def test_saved_tokens_are_read_and_a_damaged_file_has_none(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    from qiskit_ibm_runtime.accounts import management
+
+    file = tmp_path / "accounts.json"
+    monkeypatch.setattr(management, "_DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(file))
+    assert internals.saved_tokens() == []
+    QiskitRuntimeService.save_account(
+        channel="ibm_quantum_platform", token="a" * 44, instance="crn:v1:x", filename=str(file)
+    )
+    assert internals.saved_tokens() == ["a" * 44]
+    file.write_text("{")
+    assert internals.saved_tokens() == []
