@@ -3,22 +3,18 @@
 Takes a checkpoint of `qhybrid` and gives back tensors and files in the run directory; `qhybrid` knows nothing of it.
 The names below are imported when first used, so that `import hardware` costs nothing.
 
-    backends       backends by name; the only builder of a `QiskitRuntimeService`
-    transpilation  spec -> ISA circuit, layout and report; the part of a device that is simulated locally
-    costs          executions, jobs and seconds of a denoising step, before anything is sent
-    planning       the bill of a run; the budget; which steps use the device
-    execution      the only door to Runtime's primitives
-    jobs           each job's line in jobs.jsonl, its tags, its stored result
-    records        results in the client's own JSON, beside the checked ones
-    runner         jobs from work to checked, stored results: found again, sent, waited for, paid for once
-    evaluator      expectation values of one denoising step
-    reverse        reverse diffusion that can stop before any step and go on
-    sensitivity    which denoising steps depend on the bottleneck
-    inference      a run directory's way from plan to images
-    noise_bank     quantum noise drawn from a device into a bank (noise_circuits, noise_plan, noise_results: its parts)
-    run_status     where a run stands
-    image_metrics  images of a device beside their exact twins
-    compare        exact, noisy simulation and device on the angles of a run
+    service      backends by name, the account, what the client's errors mean; the only builder of a service object
+    placement    spec -> ISA circuit: layout, copies side by side; the part of a device that is simulated locally
+    primitives   options, what a job will execute, sending it, judging its result; the only door to Runtime's primitives
+    jobs         each job's line in jobs.jsonl, its tags, its stored result; jobs found again, sent and paid for once
+    planning     executions, jobs and seconds before anything is sent; the budget; which denoising steps use the device
+    inference    reverse diffusion whose bottleneck a device evaluates, and that can stop before any step and go on
+    comparison   exact simulation, noisy simulation and device on the angles of a run, and their images
+    runs         a run directory's way from plan to images: plan, submit, fetch, infer, replay, variants, status
+    noise        quantum noise drawn from a device into a bank
+    commands     the command line
+
+Each may import only those above it (`noise` those up to `inference`).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _state = _State()
 
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Within, the signals raise `Interrupted(message)`; outside the main thread they are left as they are."""
+    """Let the signals raise `Interrupted(message)` within the block; only the main thread can."""
     previous: dict[Any, Any] = {}
     outer, _state.message, _state.received = _state.message, message, False
     try:

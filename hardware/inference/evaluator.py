@@ -64,10 +64,12 @@ class DeviceEvaluator:
         self._runner = JobRunner(task, bill, log, store, reopen, allowance, echo)
 
     def __enter__(self) -> DeviceEvaluator:
+        """Close what an earlier process has left open at the service."""
         self._runner.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        """Close the batch or session."""
         self._runner.__exit__(*exception)
 
     def __call__(self, step: int, angles: NDArray[np.float64]) -> NDArray[np.float64]:

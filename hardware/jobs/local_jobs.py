@@ -1,4 +1,4 @@
-"""Jobs that are simulated here: the same face as `dispatch.ServiceJobs`, and nothing that could go wrong on a way."""
+"""Jobs that are simulated here: the methods of `ServiceJobs`, without a network on which anything could fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sent:
     """A job at the service.
 
     Attributes:
-        job: It.
+        job: The client's job object.
         twins: Ids of jobs with the same tags that were cancelled.
     """
 
@@ -48,31 +48,31 @@ class LocalJobs:
         return Sent(start(self._mode.current()))
 
     def find(self, tags: Sequence[str], given_up: Collection[str]) -> Sent | None:
-        """None: nothing outlives the process."""
+        """Find no job: none outlives the process."""
         return None
 
     def retrieve(self, job_id: str) -> Any | None:
-        """None: nothing outlives the process."""
+        """Find no job: none outlives the process."""
         return None
 
     def wait(self, job: Any, seconds: float | None) -> tuple[Any, str]:
-        """The job and its state; its result waits by itself."""
+        """Return the job and its state at once; its result waits by itself."""
         return job, "DONE"
 
     def ended_with_mode(self, job: Any) -> bool:
-        """No."""
+        """Say that no batch or session has ended a job, since there is none."""
         return False
 
     def reason(self, job: Any, state: str) -> str:
-        """Nothing ends a simulation."""
+        """Say why a job has not ended well; nothing ends a simulation but its process."""
         return state.lower()
 
     def charged(self, job: Any) -> float | None:
-        """Unknown: nothing is charged for a simulation."""
+        """Return nothing: no device time is charged for a simulation."""
         return None
 
     def seconds_left(self) -> float | None:
-        """No limit."""
+        """Return no limit of device time."""
         return None
 
     def calibration(self, *, refresh: bool = False) -> str | None:

@@ -67,11 +67,13 @@ class JobRunner(Generic[ResultT]):
         )
 
     def __enter__(self) -> JobRunner[ResultT]:
+        """Close what an earlier process has left open at the service."""
         if not self._local and self._allowance.new_steps != 0:
             self._mode.close_left_open()
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        """Close the batch or session."""
         self._mode.close()
 
     def results(self, works: Sequence[Work]) -> list[ResultT]:
