@@ -11,6 +11,7 @@ import typer
 
 from hardware.commands.main import app as hardware_app
 from qhybrid.commands import bench, config, doctor, inspect, judge, noise, run, study
+from qhybrid.commands.terminal import print_everywhere
 from qhybrid.errors import Interrupted, QHybridError
 
 USER_ERROR = 2
@@ -33,6 +34,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Entry point of the console script."""
+    print_everywhere()
     try:
         app()
     except Interrupted as interruption:

@@ -48,6 +48,8 @@ def run(
 
     if resume:
         _say_where_it_begins(out)
+    else:
+        _check_evaluation(settings)
     directory = train_model(settings, out, resume=resume)
     with directory.locked():
         if settings.sampling is not None:
@@ -79,6 +81,8 @@ def train(
 
     if resume:
         _say_where_it_begins(out)
+    else:
+        _check_evaluation(settings)
     directory = train_model(settings, out, resume=resume)
     typer.echo(f"run directory: {directory.path}")
 
@@ -102,6 +106,12 @@ def sample(
     chosen = None if classes is None else _class_numbers(classes)
     given = {"images": images, "sampler": sampler, "steps": steps, "eta": eta, "seed": seed}
     _sample(RunDirectory.open(run), **given, classes=chosen, guidance=guidance)
+
+
+def _check_evaluation(config: RunConfig) -> None:
+    from qhybrid.evaluation.samples import check_evaluable
+
+    check_evaluable(config)
 
 
 def _say_where_it_begins(out: Path | None) -> None:

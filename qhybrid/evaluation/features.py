@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -
         device: `auto`, `cpu` or `cuda`; for training only.
 
     Raises:
-        EvaluationError: Fewer than two classes, or the cache folder is not writable.
+        EvaluationError: Fewer than two classes.
     """
     multi_label = full.multi_label
     classes = full.train_labels.shape[1] if multi_label else len(full.class_names)
@@ -251,9 +252,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any])
         with atomic_path(path) as temporary:
             temporary.write_bytes(save(dict(tensors), metadata={"record": json.dumps(record)}))
     except (OSError, RunDirectoryError) as error:
-        raise EvaluationError(
-            f"the classifier cannot be kept in `{path.parent}` ({error}): set QHYBRID_CACHE to a writable folder"
-        ) from None
+        # Trained again for the next evaluation; the hours before this one are worth more.
+        sys.stderr.write(f"the classifier is not kept ({error}): set QHYBRID_CACHE to a writable folder\n")
 
 
 def _read(path: Path, network: Classifier) -> tuple[Floats, Floats, dict[str, Any]] | None:
