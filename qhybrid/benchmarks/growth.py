@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from qhybrid.benchmarks.layer import BATCH, LAYERS, floor, interleave, peak_memory_mb
+from qhybrid.benchmarks.layer import BATCH, LAYERS, floor, peak_memory_mb
 from qhybrid.benchmarks.peers import Problem, layer_step, quantum_layer
+from qhybrid.benchmarks.turns import interleave, timer
 from qhybrid.quantum.circuits.ansatz import benchmark_spec
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.engine.compiler.paulis import collect, pauli_terms
@@ -70,7 +71,10 @@ def _measure(
     }
     for step in steps.values():
         step()
-    times = {name: 1e3 * statistics.median(values) for name, values in interleave(steps, repeats, budget).items()}
+    times = {
+        name: 1e3 * statistics.median(values)
+        for name, values in interleave({name: timer(step) for name, step in steps.items()}, repeats, budget).items()
+    }
     flops = _block_flops(compiled, batch)
     return {
         "qubits": qubits,

@@ -1,11 +1,13 @@
 """The speed of the quantum layer beside its peers, beside this machine's floor, and how it grows.
 
-Everything is measured in one process and in rounds, each of which times every contender once, so that other work on
-the machine meets all of them alike; medians are reported. Compilation is not counted, but measured on its own.
+Every contender has a process of its own, pinned to the same cores, and the processes take turns in rounds, each of
+which times every contender once: other work on the machine meets all of them alike, and no library's idle threads meet
+another one. Medians are reported. Compilation is not counted, but measured on its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -13,23 +15,33 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from qhybrid.benchmarks.peers import CONTENDERS, OURS, NotPossibleError, Problem
+from qhybrid.benchmarks.turns import Worker, interleave, serve, timer
 from qhybrid.quantum.engine.kernels.threads import available_threads
 
 BATCH, LAYERS = 64, 3
-_SHORTEST = 2e-2
-"""Seconds that one timing lasts at least; short steps are repeated within it."""
 _TOLERANCE = 2e-3
 """How far a contender's numbers may be from ours (all but one compute in single precision)."""
 
-_PACKAGES = ("torch", "numba", "qiskit", "qiskit-aer", "pennylane", "pennylane-lightning", "tensorcircuit-ng", "jax")
+_PACKAGES = (
+    "torch",
+    "numba",
+    "qiskit",
+    "qiskit-aer",
+    "pennylane",
+    "pennylane-lightning",
+    "tensorcircuit-ng",
+    "jax",
+    "torq-quantum",
+    "deepquantum",
+)
 
 Step = Callable[[], Any]
 
@@ -46,81 +58,87 @@ def compare(
         budget: Seconds that one contender may take at one size; the slow ones get fewer rounds, but one at least.
 
     Yields:
-        A row per size: `qubits` and, for each contender, `ms`, `rounds`, `error` (largest difference from ours), or
-        `reason` for not taking part.
+        A row per size: `qubits` and, for each contender, `form` (how it computes the step), `ms`, `rounds`, `error`
+        (largest difference from ours), or `reason` for not taking part.
     """
     for n in qubits:
         yield _compare_at(n, peers, repeats, budget)
 
 
 def _compare_at(qubits: int, peers: bool, repeats: int, budget: float) -> dict[str, Any]:
-    problem = Problem.draw(qubits, LAYERS, BATCH)
-    expected: Any = None
     entries: dict[str, Any] = {}
-    steps: dict[str, Step] = {}
-    for name, contender in CONTENDERS.items():
-        if name != OURS and not peers:
-            continue
-        if qubits > contender.max_qubits:
-            entries[name] = {"reason": f"not measured beyond {contender.max_qubits} qubits"}
-            continue
-        given = problem.first(1) if contender.one_sample else problem
-        try:
-            step = contender.build(given)
-            answer = [np.asarray(part) for part in step()]
-        except NotPossibleError as reason:
-            entries[name] = {"reason": str(reason)}
-            continue
-        expected = expected or {len(problem.inputs): answer}
-        entries[name] = {"error": _difference(answer, expected, given)}
-        steps[name] = step
-    for name, times in interleave(steps, repeats, budget).items():
+    ours: dict[bool, list[NDArray[Any]]] = {}
+    with contextlib.ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for name, contender in CONTENDERS.items():
+            if name != OURS and not peers:
+                continue
+            if qubits > contender.max_qubits:
+                entries[name] = {"reason": f"not measured beyond {contender.max_qubits} qubits"}
+                continue
+            worker = stack.enter_context(Worker(_program(name, qubits), available_threads()))
+            answer = worker.start()
+            if isinstance(answer, str):
+                entries[name] = {"reason": answer}
+                continue
+            if contender.one_sample not in ours:
+                ours[contender.one_sample] = _answer(OURS, qubits, contender.one_sample)
+            entries[name] = {"form": contender.form, "error": difference(answer, ours[contender.one_sample])}
+            workers[name] = worker
+        times = interleave({name: worker.timed for name, worker in workers.items()}, repeats, budget)
+    for name, values in times.items():
         factor = BATCH if CONTENDERS[name].one_sample else 1
-        entries[name] |= {"ms": 1e3 * statistics.median(times) * factor, "rounds": len(times), "scaled_by": factor}
+        entries[name] |= {"ms": 1e3 * statistics.median(values) * factor, "rounds": len(values), "scaled_by": factor}
     return {"qubits": qubits, "contenders": entries}
 
 
-def _difference(answer: list[Any], expected: dict[int, list[Any]], given: Problem) -> float:
-    """Largest difference from our numbers; a contender that computes something else is an error, not a time."""
-    count = len(given.inputs)
-    if count not in expected:
-        expected[count] = [np.asarray(part) for part in CONTENDERS[OURS].build(given)()]
-    worst = max(float(np.abs(a - b).max()) for a, b in zip(answer, expected[count], strict=True))
-    if worst > _TOLERANCE * max(1, count):
-        raise ArithmeticError(f"a contender's numbers differ from ours by {worst}")
-    return worst
+def _program(name: str, qubits: int) -> str:
+    return f"from qhybrid.benchmarks.layer import take_part; take_part({name!r}, {qubits})"
 
 
-def interleave(steps: dict[str, Step], repeats: int, budget: float = 30.0) -> dict[str, list[float]]:
-    """Seconds per call of each step, `repeats` rounds over all of them; each has been called once before.
+def take_part(name: str, qubits: int) -> None:
+    """Build a contender in this process and serve its times; the file of its answer is the first argument.
 
     Args:
-        steps: What is measured, by name.
-        repeats: Rounds over all of them.
-        budget: Seconds for one of them in all.
+        name: Of `CONTENDERS`.
+        qubits: Size.
     """
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    inner: dict[str, int] = {}
-    spent = dict.fromkeys(steps, 0.0)
-    for _ in range(repeats):
-        for name, step in steps.items():
-            if spent[name] and spent[name] * (1 + 1 / len(times[name])) > budget:
-                continue
-            seconds = _timed(step, inner.get(name, 1))
-            if name not in inner:
-                inner[name] = max(1, int(_SHORTEST / seconds))
-                if inner[name] > 1:
-                    seconds = _timed(step, inner[name])
-            spent[name] += seconds
-            times[name].append(seconds / inner[name])
-    return times
+    contender = CONTENDERS[name]
+    try:
+        step = contender.build(_problem(qubits, contender.one_sample))
+        answer = [np.asarray(part) for part in step()]
+    except NotPossibleError as reason:
+        serve(None, str(reason))
+        return
+    np.savez(sys.argv[1], *answer)
+    serve(step)
 
 
-def _timed(step: Step, calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        step()
-    return time.perf_counter() - start
+def _problem(qubits: int, one_sample: bool) -> Problem:
+    problem = Problem.draw(qubits, LAYERS, BATCH)
+    return problem.first(1) if one_sample else problem
+
+
+def _answer(name: str, qubits: int, one_sample: bool) -> list[NDArray[Any]]:
+    return [np.asarray(part) for part in CONTENDERS[name].build(_problem(qubits, one_sample))()]
+
+
+def difference(answer: list[NDArray[Any]], expected: list[NDArray[Any]]) -> float:
+    """Largest difference of a contender's answer from ours.
+
+    Args:
+        answer: Outputs (B, n), gradients by inputs (B, n) and by weights (W,).
+        expected: Ours.
+
+    Raises:
+        ArithmeticError: It computes something else, and its time would mean nothing.
+    """
+    if [part.shape for part in answer] != [part.shape for part in expected]:
+        raise ArithmeticError(f"a contender's answers have shapes {[part.shape for part in answer]}")
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(answer, expected, strict=True))
+    if not worst <= _TOLERANCE * max(1, len(expected[0])):
+        raise ArithmeticError(f"a contender's numbers differ from ours by {worst}")
+    return worst
 
 
 def floor() -> dict[str, float]:
@@ -137,7 +155,7 @@ def floor() -> dict[str, float]:
 
 def _best(step: Step) -> float:
     step()
-    times = [value for values in interleave({"": step}, 7).values() for value in values]
+    times = [value for values in interleave({"": timer(step)}, 7).values() for value in values]
     return min(times)
 
 

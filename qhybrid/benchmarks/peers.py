@@ -69,12 +69,14 @@ class Contender:
 
     Attributes:
         name: For the table.
+        form: How it computes the step, of the ways that its library offers the fastest.
         build: Makes the step for a problem; raises `NotPossibleError`.
         max_qubits: Where it is not measured any more, for its time or its memory.
         one_sample: It gets one sample, and its time is multiplied by the batch.
     """
 
     name: str
+    form: str
     build: Callable[[Problem], Callable[[], Answer]]
     max_qubits: int = 64
     one_sample: bool = False
@@ -122,13 +124,22 @@ def _tensorcircuit(problem: Problem) -> Callable[[], Answer]:
     tc.set_backend("jax")
     tc.set_dtype("complex64")
 
+    signs = jax.numpy.asarray(z_signs(problem.qubits))
+
     def outputs(x: Any, w: Any) -> Any:
         circuit = tc.Circuit(problem.qubits)
         _gates(problem, lambda q: circuit.ry(q, theta=x[q]), circuit.ry, circuit.rz, circuit.cnot, w)
-        return jax.numpy.stack([circuit.expectation_ps(z=[q]).real for q in range(problem.qubits)])
+        # One `expectation_ps` per qubit takes 4 to 6 times as long at 12 and 16 qubits.
+        return jax.numpy.abs(circuit.state()) ** 2 @ signs
+
+    return _jax_step(jax, jax.vmap(outputs, in_axes=(0, None)), problem)
+
+
+def _jax_step(jax: Any, outputs: Callable[[Any, Any], Any], problem: Problem) -> Callable[[], Answer]:
+    """A jitted step of outputs (B, n) of inputs (B, n) and weights (W,)."""
 
     def loss(x: Any, w: Any, g: Any) -> Any:
-        result = jax.vmap(outputs, in_axes=(0, None))(x, w)
+        result = outputs(x, w)
         return (g * result).sum(), result
 
     compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
@@ -142,23 +153,102 @@ def _tensorcircuit(problem: Problem) -> Callable[[], Answer]:
     return step
 
 
+def _pennylane_jax(problem: Problem) -> Callable[[], Answer]:
+    jax, qml = _peer("jax"), _peer("pennylane")
+
+    @qml.qnode(qml.device("default.qubit", wires=problem.qubits), interface="jax", diff_method="backprop")  # type: ignore[untyped-decorator,unused-ignore]
+    def probabilities(x: Any, w: Any) -> Any:
+        _pennylane_gates(qml, problem, x, w)
+        return qml.probs(wires=range(problem.qubits))
+
+    # Wire 0 is the leading bit.
+    signs = jax.numpy.asarray(z_signs(problem.qubits))
+    return _jax_step(jax, lambda x, w: probabilities(x, w) @ signs, problem)
+
+
+def _pennylane_gates(qml: Any, problem: Problem, x: Any, w: Any) -> None:
+    def turn(gate: Any) -> Any:
+        return lambda q, theta: gate(theta, wires=q)
+
+    _gates(
+        problem,
+        lambda q: qml.RY(x[:, q], wires=q),
+        turn(qml.RY),
+        turn(qml.RZ),
+        lambda a, b: qml.CNOT(wires=[a, b]),
+        w,
+    )
+
+
+def _deepquantum(problem: Problem) -> Callable[[], Answer]:
+    """Its batched circuit: inputs are data, and the <Z_i> come from one state."""
+    dq = _peer("deepquantum")
+    n, weights = problem.qubits, torch.from_numpy(problem.weights).requires_grad_()
+    inputs = torch.from_numpy(problem.inputs).requires_grad_()
+    grad_output = torch.from_numpy(problem.grad_output)
+    signs = torch.from_numpy(z_signs(n))
+    circuit = dq.QubitCircuit(n)
+    _gates(
+        problem,
+        lambda q: circuit.ry(q, encode=True),
+        lambda q, theta: circuit.ry(q, encode=True),
+        lambda q, theta: circuit.rz(q, encode=True),
+        circuit.cnot,
+        problem.weights,
+    )
+
+    def step() -> Answer:
+        inputs.grad = weights.grad = None
+        # Weights as data too: its own parameters cannot be set from a vector that gradients are wanted for.
+        state = circuit(data=torch.cat([inputs, weights.expand(len(inputs), -1)], dim=1)).reshape(len(inputs), -1)
+        result = state.abs() ** 2 @ signs
+        result.backward(grad_output)
+        return result.detach(), inputs.grad, weights.grad
+
+    return step
+
+
+def _torq(problem: Problem) -> Callable[[], Answer]:
+    """Its shared-unitary form: one matrix of all layers for the whole batch."""
+    ops, rotations = _peer("torq.Ops"), _peer("torq.Rotations")
+    controls, measure = _peer("torq.Controls"), _peer("torq.Measure")
+    n, batch, layers = problem.qubits, len(problem.inputs), problem.layers
+    inputs = torch.from_numpy(problem.inputs).requires_grad_()
+    weights = torch.from_numpy(problem.weights).requires_grad_()
+    grad_output = torch.from_numpy(problem.grad_output)
+    ladder = torch.eye(2**n, dtype=torch.complex64)
+    for q in range(n - 1):
+        ladder = controls.get_cnot_ops(n, q, q + 1, dtype=torch.complex64, device=torch.device("cpu")) @ ladder
+
+    def step() -> Answer:
+        inputs.grad = weights.grad = None
+        columns = rotations.get_ry(inputs.reshape(-1), only_first_column=True).reshape(batch, n, 2, 1)
+        state = ops.multi_dim_tensor_product(*columns.unbind(dim=1)).squeeze(-1)
+        unitary = None
+        for angles in weights.reshape(layers, 2, n):
+            gates = rotations.get_rz(angles[1]) @ rotations.get_ry(angles[0])
+            layer = ladder @ ops.multi_dim_tensor_product(*gates.unbind(dim=0))
+            unitary = layer if unitary is None else layer @ unitary
+        result = measure.measure_local_Z(ops.apply_matrix(state, unitary))
+        result.backward(grad_output)
+        return result.detach(), inputs.grad, weights.grad
+
+    return step
+
+
+def z_signs(qubits: int) -> Floats:
+    """Eigenvalues of every Z_i (2^n, n) for libraries whose first qubit is the leading bit."""
+    states = np.arange(2**qubits)[:, None]
+    return (1.0 - 2.0 * (states >> np.arange(qubits)[::-1] & 1)).astype(np.float32)
+
+
 def _pennylane(device: str, method: str) -> Callable[[Problem], Callable[[], Answer]]:
     def build(problem: Problem) -> Callable[[], Answer]:
         qml = _peer("pennylane")
 
         @qml.qnode(qml.device(device, wires=problem.qubits), interface="torch", diff_method=method)  # type: ignore[untyped-decorator,unused-ignore]
         def outputs(x: Any, w: Any) -> Any:
-            def turn(gate: Any) -> Any:
-                return lambda q, theta: gate(theta, wires=q)
-
-            _gates(
-                problem,
-                lambda q: qml.RY(x[:, q], wires=q),
-                turn(qml.RY),
-                turn(qml.RZ),
-                lambda a, b: qml.CNOT(wires=[a, b]),
-                w,
-            )
+            _pennylane_gates(qml, problem, x, w)
             return [qml.expval(qml.PauliZ(q)) for q in range(problem.qubits)]
 
         inputs = torch.from_numpy(problem.inputs).requires_grad_()
@@ -203,12 +293,23 @@ OURS = "QuantumLayer"
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
     for contender in (
-        Contender(OURS, _ours),
-        Contender("TensorCircuit-NG, JAX jit", _tensorcircuit, max_qubits=16),
+        Contender(OURS, "one adjoint sweep, batch in lanes", _ours),
+        Contender("TensorCircuit-NG", "JAX jit, vmap, probabilities of one state", _tensorcircuit, max_qubits=16),
         # Backpropagation keeps a batch of states per gate: tens of GB at 16 qubits.
-        Contender("PennyLane default.qubit backprop", _pennylane("default.qubit", "backprop"), max_qubits=12),
-        Contender("PennyLane lightning adjoint", _pennylane("lightning.qubit", "adjoint"), max_qubits=16),
-        Contender("QuantumLayer on Aer", _ours_on_aer, max_qubits=8),
-        Contender("stock TorchConnector on Aer", _stock, max_qubits=8, one_sample=True),
+        Contender("PennyLane, JAX", "default.qubit, jit, backprop, probabilities", _pennylane_jax, max_qubits=12),
+        Contender(
+            "PennyLane, torch",
+            "default.qubit, broadcast, backprop",
+            _pennylane("default.qubit", "backprop"),
+            max_qubits=12,
+        ),
+        Contender(
+            "PennyLane lightning", "lightning.qubit, adjoint", _pennylane("lightning.qubit", "adjoint"), max_qubits=16
+        ),
+        # A matrix of 2^n x 2^n per layer.
+        Contender("TorQ", "shared unitary", _torq, max_qubits=8),
+        Contender("DeepQuantum", "batched circuit, probabilities of one state", _deepquantum, max_qubits=12),
+        Contender("QuantumLayer on Aer", "one job of all shifts", _ours_on_aer, max_qubits=8),
+        Contender("stock TorchConnector on Aer", "as it comes", _stock, max_qubits=8, one_sample=True),
     )
 }

@@ -66,9 +66,10 @@ def heading_lines(result: dict[str, Any]) -> list[str]:
     return [
         f"forward + backward with input gradients, batch {BATCH}: RY encoding, {LAYERS} x [RY, RZ, CX ladder], all <Z>",
         f"{where['threads']} threads, torch {where['torch_threads']}, {where['cores']} cores, load "
-        f"{where['load_average']:.1f}; medians of at most {result['repeats']} interleaved rounds, compiled before",
+        f"{where['load_average']:.1f}; medians of at most {result['repeats']} rounds, compiled before",
+        "every contender in a process of its own, the processes taking turns",
         "",
-        f"{'qubits':>6}  {'contender':<32} {'ms':>12} {'times ours':>11} {'rounds':>6}  {'difference':>10}",
+        f"{'qubits':>6}  {'contender':<32} {'ms':>12} {'times ours':>11} {'rounds':>6}  {'difference':>10}  form",
     ]
 
 
@@ -82,8 +83,8 @@ def row_lines(row: dict[str, Any]) -> list[str]:
             lines.append(f"{head}{entry['reason']}")
             continue
         times = f"{entry['ms']:>12.3f} {entry['ms'] / ours:>11.1f} {entry['rounds']:>6}"
-        note = f"  one sample, times {entry['scaled_by']}" if entry["scaled_by"] > 1 else ""
-        lines.append(f"{head}{times}  {entry['error']:>10.1e}{note}")
+        note = f", one sample, times {entry['scaled_by']}" if entry["scaled_by"] > 1 else ""
+        lines.append(f"{head}{times}  {entry['error']:>10.1e}  {entry['form']}{note}")
     return lines
 
 
