@@ -98,13 +98,18 @@ class Workload:
             np.savez(temporary, **arrays)
 
 
-def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
+def plan_workload(run: RunDirectory, config: HardwareConfig, backend: BackendV2 | None = None) -> Workload:
     """Transpile and price; writes nothing.
+
+    Args:
+        run: Run directory with a checkpoint that has a circuit.
+        config: Backend, images, steps, shots, ...
+        backend: The configuration's backend where it has been opened before.
 
     Raises:
         HardwareError: Unknown backend, no circuit, circuit that does not fit, plan over the budget.
     """
-    backend = open_backend(config.backend, fractional_gates=config.fractional_gates)
+    backend = backend or open_backend(config.backend, fractional_gates=config.fractional_gates)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, config)
     transpiled = pack(
@@ -133,13 +138,20 @@ def plan_workload(run: RunDirectory, config: HardwareConfig) -> Workload:
     return Workload(run, checkpoint, process, transpiled, device, executed, plan)
 
 
-def load_workload(run: RunDirectory, config: HardwareConfig | None = None, *, offline: bool = False) -> Workload | None:
+def load_workload(
+    run: RunDirectory,
+    config: HardwareConfig | None = None,
+    *,
+    offline: bool = False,
+    backend: BackendV2 | None = None,
+) -> Workload | None:
     """The planned run that `hardware/` holds, with its circuit as it was transpiled; `None` if nothing was planned.
 
     Args:
         run: Run directory.
         config: Options that it must have been planned with; mode and budget may change. By default the stored ones.
         offline: The stored calibration takes the place of the backend: nothing can be sent, no account is needed.
+        backend: The backend of `config` where it has been opened before.
 
     Raises:
         HardwareError: Planned with other options, for another circuit or another model.
@@ -150,7 +162,7 @@ def load_workload(run: RunDirectory, config: HardwareConfig | None = None, *, of
     stored = HardwareConfig.model_validate(plan.config)
     if config is not None:
         plan = _with_options(plan, stored, config)
-    kept = _kept_calibration(run, plan) if offline else None
+    kept = _kept_calibration(run, plan) if offline else backend
     backend = kept or open_backend(plan.backend, fractional_gates=stored.fractional_gates)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, stored)

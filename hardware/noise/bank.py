@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from qiskit.providers import BackendV2
+
 from hardware.errors import HardwareError, JobError
 from hardware.interruption import interruptible
 from hardware.jobs.execution_mode import Echo, silent
@@ -50,6 +52,7 @@ def draw_noise(
     resume: bool = False,
     wait_seconds: float | None = None,
     echo: Echo = silent,
+    backend: BackendV2 | None = None,
 ) -> Certificate:
     """Draw a bank of quantum noise from a device, or from its local copy, and certify it.
 
@@ -60,6 +63,7 @@ def draw_noise(
         resume: Go on with an interrupted draw; what was paid is not paid again.
         wait_seconds: For one job at most; by default for ever.
         echo: Called with lines that tell what goes on.
+        backend: The configuration's backend where it has been opened before.
 
     Returns:
         The certificate, which stands in the record as well. A bank that fails is written all the same; training
@@ -74,7 +78,7 @@ def draw_noise(
     if resume and is_complete(path):
         echo(f"`{path}` is complete")
         return certify(path)
-    draw = plan_noise(path, config, resume=resume)
+    draw = plan_noise(path, config, resume=resume, backend=backend)
     return carry_out(draw, yes=yes, wait_seconds=wait_seconds, echo=echo)
 
 

@@ -69,13 +69,16 @@ def work_folder(path: Path) -> Path:
     return path.with_suffix(".hardware")
 
 
-def plan_noise(path: str | Path, config: NoiseBankConfig, *, resume: bool = False) -> NoiseDraw:
+def plan_noise(
+    path: str | Path, config: NoiseBankConfig, *, resume: bool = False, backend: BackendV2 | None = None
+) -> NoiseDraw:
     """Plan a bank, or find the plan of an interrupted draw; nothing is sent and nothing written.
 
     Args:
         path: The npz file to be written.
         config: Backend, source, normals, ...
         resume: Go on with the draw that `path` was begun with; only mode and budget may differ.
+        backend: The configuration's backend where it has been opened before.
 
     Raises:
         HardwareError: Unknown backend, no good qubits, a bank or a draw is there already, over the budget.
@@ -83,7 +86,7 @@ def plan_noise(path: str | Path, config: NoiseBankConfig, *, resume: bool = Fals
     path = Path(path)
     folder = work_folder(path)
     _check_target(path, folder, resume)
-    backend = open_backend(config.backend)
+    backend = backend or open_backend(config.backend)
     if not (folder / "plan.json").exists():
         # A simulation is repeated by its seed; a device's draw is like no other, and finds no other's jobs.
         draw = f"seed {config.seed}" if is_local(backend) else secrets.token_hex(8)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import torch
+from qiskit.providers import BackendV2
 
 from hardware.comparison.expectation_values import compare
 from hardware.errors import HardwareError, JobPendingError
@@ -142,6 +143,7 @@ def infer(
     wait_seconds: float | None = None,
     echo: Echo = silent,
     show: Show | None = None,
+    backend: BackendV2 | None = None,
 ) -> dict[str, Any]:
     """Plan, submit and fetch in one: images with the bottleneck on a device, and the comparison with exact simulation.
 
@@ -153,6 +155,7 @@ def infer(
         wait_seconds: For one job at most; by default for ever.
         echo: Called with lines that tell what goes on.
         show: Called with the plan before anything is sent, in place of a line about it.
+        backend: The configuration's backend where it has been opened before.
 
     Returns:
         Content of comparison.json.
@@ -166,7 +169,8 @@ def infer(
         comparison = replay(directory, echo)
         echo(comparison_line(comparison))
         return comparison
-    workload = (load_workload(directory, config) if resume else None) or plan_workload(directory, config)
+    found = load_workload(directory, config, backend=backend) if resume else None
+    workload = found or plan_workload(directory, config, backend)
     if show is None:
         echo(f"hardware plan: {workload.plan.summary()}")
     else:

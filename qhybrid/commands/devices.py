@@ -8,35 +8,51 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from qiskit.providers import BackendV2
+
     from qhybrid.config import HardwareConfig, RunConfig
     from qhybrid.rundir import RunDirectory
 
 
-def check_devices(config: RunConfig) -> None:
+Devices = dict[tuple[str, bool], "BackendV2"]
+"""Local devices that have been opened, by name and whether their gates are fractional."""
+
+
+def check_devices(config: RunConfig) -> Devices:
     """Find out before hours of training whether the devices of a run's stages exist, and fit each other.
+
+    Returns:
+        The local devices of the stages, opened once for all of them. A device of an account is opened anew by its
+        stage, since its token and its calibration are hours old by then.
 
     Raises:
         QHybridError: There is no such device; or the circuit is trained under the noise of another than it runs on.
     """
-    stages = [stage for stage in (config.noise_bank, config.hardware) if stage is not None]
+    stages: set[tuple[str, bool]] = set()
+    if config.noise_bank is not None:
+        stages.add((config.noise_bank.backend, False))
+    if config.hardware is not None:
+        stages.add((config.hardware.backend, config.hardware.fractional_gates))
     if not stages:
-        return
-    from hardware.service.backends import IDEAL, device_name, open_backend
+        return {}
+    from hardware.service.backends import IDEAL, device_name, is_local, open_backend
 
-    for stage in stages:
-        open_backend(stage.backend)
+    opened = {
+        (name, fractional): open_backend(name, fractional_gates=fractional) for name, fractional in sorted(stages)
+    }
     noise = config.quantum.noise
-    if config.hardware is None or noise is None or config.hardware.backend == IDEAL:
-        return
-    from qhybrid.errors import ConfigError
-    from qhybrid.quantum.devices.snapshots import snapshot
+    if config.hardware is not None and noise is not None and config.hardware.backend != IDEAL:
+        from qhybrid.errors import ConfigError
+        from qhybrid.quantum.devices.snapshots import snapshot
 
-    if device_name(snapshot(noise.device)) != device_name(open_backend(config.hardware.backend)):
-        raise ConfigError(
-            f"`quantum.noise.device: {noise.device}` is the noise of another device than `hardware.backend: "
-            f"{config.hardware.backend}`: name the same device twice, or leave out `hardware` and run "
-            "`qhybrid hardware infer` afterwards, which goes to any"
-        )
+        device = opened[config.hardware.backend, config.hardware.fractional_gates]
+        if device_name(snapshot(noise.device)) != device_name(device):
+            raise ConfigError(
+                f"`quantum.noise.device: {noise.device}` is the noise of another device than `hardware.backend: "
+                f"{config.hardware.backend}`: name the same device twice, or leave out `hardware` and run "
+                "`qhybrid hardware infer` afterwards, which goes to any"
+            )
+    return {stage: backend for stage, backend in opened.items() if is_local(backend)}
 
 
 def check_reliance(config: RunConfig) -> None:
@@ -51,33 +67,41 @@ def check_reliance(config: RunConfig) -> None:
         snapshot(config.evaluation.reliance.device)
 
 
-def run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool) -> None:
+def run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool, devices: Devices) -> None:
     """The hardware stage; for a real device the bill alone, since sending wants a yes of its own.
 
     Args:
         directory: A run with a checkpoint.
         config: Its hardware section.
         resume: Go on with the plan that lies there.
+        devices: What `check_devices` has opened.
     """
     from hardware.runs.stages import infer, plan
-    from hardware.service.backends import is_local, open_backend
 
-    if is_local(open_backend(config.backend, fractional_gates=config.fractional_gates)):
-        infer(directory, config, resume=resume, echo=typer.echo)
+    backend = devices.get((config.backend, config.fractional_gates))
+    if backend is not None:
+        infer(directory, config, resume=resume, echo=typer.echo, backend=backend)
     elif not (resume and (directory.hardware / "plan.json").exists()):
         typer.echo(f"hardware plan: {plan(directory, config).summary()}")
         typer.echo(f"nothing was sent: `qhybrid hardware infer {directory.path} --yes` sends it")
 
 
-def draw_bank(config: RunConfig, resume: bool) -> None:
-    """Draw the noise bank of the configuration, unless it is there."""
+def draw_bank(config: RunConfig, resume: bool, devices: Devices) -> None:
+    """Draw the noise bank of the configuration, unless it is there.
+
+    Args:
+        config: The whole configuration.
+        resume: Go on with a draw that was interrupted.
+        devices: What `check_devices` has opened.
+    """
     path = bank_to_draw(config)
     if path is None or config.noise_bank is None:
         return
     from hardware.commands.noise import report_certificate
     from hardware.noise.bank import draw_noise
 
-    report_certificate(path, draw_noise(path, config.noise_bank, resume=resume, echo=typer.echo))
+    backend = devices.get((config.noise_bank.backend, False))
+    report_certificate(path, draw_noise(path, config.noise_bank, resume=resume, echo=typer.echo, backend=backend))
 
 
 def bank_to_draw(config: RunConfig) -> Path | None:

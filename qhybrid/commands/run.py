@@ -38,12 +38,12 @@ def run(
 ) -> None:
     """Every stage that the configuration names: noise bank, train, sample, evaluate, hardware, report."""
     settings = read_configuration(config, overrides, data_root)
-    devices.check_devices(settings)
+    opened = devices.check_devices(settings)
     devices.check_reliance(settings)
     if dry_run:
         _print_dry_run(settings)
         return
-    devices.draw_bank(settings, resume)
+    devices.draw_bank(settings, resume, opened)
     from qhybrid.training.loop import train as train_model
 
     if resume:
@@ -57,7 +57,7 @@ def run(
         if settings.evaluation is not None:
             judge.evaluate_images(directory)
         if settings.hardware is not None:
-            devices.run_on_device(directory, settings.hardware, resume)
+            devices.run_on_device(directory, settings.hardware, resume, opened)
         if settings.report:
             judge.report_on(directory)
     typer.echo(f"run directory: {directory.path}")
