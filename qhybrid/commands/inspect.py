@@ -38,7 +38,7 @@ def inspect(
         from qhybrid.quantum.analysis.tables import save_picture
 
         save_picture(spec, picture)
-    typer.echo(str(spec.circuit.draw("text", fold=110, encoding="utf8")))
+    typer.echo(str(spec.circuit.draw("text", fold=110)))
     _print_diagnosis(spec, device)
     if picture is not None:
         typer.echo(f"picture: {picture}")
