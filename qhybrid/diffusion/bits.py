@@ -19,7 +19,8 @@ Bits = NDArray[np.uint8]
 CONFIDENCE = 2.576
 """Standard deviations of the 99 % bounds of NIST SP 800-90B."""
 _MARKOV_LENGTH = 128
-_BLOCK = 2048
+HASH_BLOCK = 2048
+"""Raw bits that are hashed together; sums of as many ones are exact in float32."""
 # The output is within 2 ** -32 of uniform (leftover hash lemma: twice that many bits are given up per block).
 _SECURITY_BITS = 32
 
@@ -55,9 +56,9 @@ def toeplitz(raw: Bits, entropy_per_bit: float, seed: int = 0) -> Bits:
     size = _hashed_bits(entropy_per_bit)
     if size < 1:
         raise NoiseError(f"min-entropy of {entropy_per_bit:.4f} per bit is too little to extract anything from")
-    diagonals = np.random.default_rng(seed).integers(0, 2, _BLOCK + size - 1, dtype=np.uint8).astype(np.float32)
+    diagonals = np.random.default_rng(seed).integers(0, 2, HASH_BLOCK + size - 1, dtype=np.uint8).astype(np.float32)
     matrix = np.lib.stride_tricks.sliding_window_view(diagonals, size)[::-1]
-    blocks = raw.reshape(-1)[: raw.size // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+    blocks = raw.reshape(-1)[: raw.size // HASH_BLOCK * HASH_BLOCK].reshape(-1, HASH_BLOCK)
     # Sums of at most 2,048 ones are exact in float32, where the product is fastest.
     hashed = [np.rint(part.astype(np.float32) @ matrix).astype(np.uint16) & 1 for part in _slices(blocks, 256)]
     return np.concatenate(hashed).astype(np.uint8).reshape(-1) if hashed else np.zeros(0, np.uint8)
@@ -65,7 +66,7 @@ def toeplitz(raw: Bits, entropy_per_bit: float, seed: int = 0) -> Bits:
 
 def toeplitz_rate(entropy_per_bit: float) -> float:
     """Bits that `toeplitz` makes of one raw bit."""
-    return max(0, _hashed_bits(entropy_per_bit)) / _BLOCK
+    return max(0, _hashed_bits(entropy_per_bit)) / HASH_BLOCK
 
 
 def most_common_value_entropy(bits: Bits) -> float:
@@ -165,7 +166,7 @@ class BitLaw:
 
 
 def _hashed_bits(entropy_per_bit: float) -> int:
-    return math.floor(_BLOCK * entropy_per_bit) - 2 * _SECURITY_BITS
+    return math.floor(HASH_BLOCK * entropy_per_bit) - 2 * _SECURITY_BITS
 
 
 def _times(count: int, logarithm: float) -> float:

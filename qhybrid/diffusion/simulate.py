@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qhybrid.config import SimulatedNoiseConfig
-from qhybrid.diffusion.bits import BitLaw, Bits, min_entropy, toeplitz, von_neumann
+from qhybrid.diffusion.bits import HASH_BLOCK, BitLaw, Bits, min_entropy, toeplitz, von_neumann
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.seeds import Stream
 
@@ -27,6 +27,11 @@ IDEAL = "aer"
 _LAYERS = 2
 _ANGLE_SEED = 0
 _CALIBRATION_SHOTS = 1 << 15
+# Raw bits that are measured for each wanted one, so that one attempt nearly always gives enough; a further one follows
+# where it does not. Von Neumann's method keeps one of four bits on average, and of few bits chance may keep fewer. The
+# hash gives up some bits of every block, and works on whole blocks.
+_VON_NEUMANN_COST, _VON_NEUMANN_SPARE = 4.2, 256
+_TOEPLITZ_COST = 1.1
 
 
 class MeasuredCircuit:
@@ -169,8 +174,11 @@ class SimulatedBits:
         return raw.reshape(-1) if self.extractor == "none" else toeplitz(raw, self.entropy)
 
     def _shots_for(self, bits: int) -> int:
-        # Four raw bits for one by von Neumann, and some more against chance; whole blocks for the hash.
-        needed = {"none": bits, "von_neumann": 4.2 * bits + 256, "toeplitz": 1.1 * bits / self._rate + 4096}
+        needed = {
+            "none": bits,
+            "von_neumann": _VON_NEUMANN_COST * bits + _VON_NEUMANN_SPARE,
+            "toeplitz": _TOEPLITZ_COST * bits / self._rate + 2 * HASH_BLOCK,
+        }
         return math.ceil(needed[self.extractor] / self.circuit.num_qubits)
 
     @property

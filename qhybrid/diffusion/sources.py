@@ -43,6 +43,8 @@ _SIMULATED: dict[str, type[SimulatedBits] | type[SimulatedFluctuations]] = {
     "quantum_bits": SimulatedBits,
     "quantum_intrinsic": SimulatedFluctuations,
 }
+# Half of a bank is a training's; of the other half, images take one latent each and then noise in every reverse step.
+# Other shares would give every name other numbers.
 _PARTS: dict[Purpose, int] = {"forward": 8, "latent": 1, "reverse": 7}
 
 

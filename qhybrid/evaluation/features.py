@@ -214,7 +214,7 @@ def _train(
     targets = torch.from_numpy(labels).to(torch.float32 if multi_label else torch.int64)
     order = torch.Generator().manual_seed(seed)
     network.to(device).train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     queue = torch.empty(0, dtype=torch.int64)
     with progress(title, steps) as advance, torch.backends.cudnn.flags(deterministic=True):
