@@ -230,7 +230,7 @@ class RunDirectory:
         return load_config(self.config_file)
 
     def _is_fresh(self) -> bool:
-        """An empty folder, or one whose maker was killed before the configuration was there."""
+        """Whether the folder is empty, or its maker was killed before the configuration was there."""
         unfinished = (f".{self.config_file.name}.", f".{self.meta_file.name}.")
         known = {LOCK_FILE, HOLDER_FILE, self.meta_file.name}
         return self.path.is_dir() and all(

@@ -29,7 +29,13 @@ def to_numpy(tensor: Tensor) -> Array:
 
 
 def to_torch(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A tensor of the given type on the given device."""
+    """A tensor of the given type on the given device.
+
+    Args:
+        array: Of any shape.
+        dtype: Type of the tensor.
+        device: Where the tensor lies.
+    """
     # Converting in numpy costs less than a torch call.
     tensor = torch.from_numpy(array.astype(NUMPY_TYPES.get(dtype, np.float64), copy=False))
     return tensor if dtype in NUMPY_TYPES and device.type == "cpu" else tensor.to(device, dtype)
