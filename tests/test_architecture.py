@@ -81,6 +81,7 @@ ROOMS |= {
     for floor, room in enumerate(HARDWARE_FLOORS)
 }
 ROOMS["hardware.comparison"] |= {"evaluation"}
+ROOMS["hardware.runs"] |= {"sampling"}
 ROOMS["hardware.noise"] = set(ROOMS["hardware.inference"])
 ROOMS["hardware.commands"] = BELOW_HARDWARE | {f"hardware.{room}" for room in [*HARDWARE_FLOORS, "noise"]}
 

@@ -32,9 +32,10 @@ from hardware.jobs.tasks import Allowance, NotSentError
 from hardware.planning.bill import Plan
 from hardware.runs.replay import REPLAY, replay
 from hardware.service.modes import require_mode
-from qhybrid.config import HardwareConfig
+from qhybrid.config import HardwareConfig, SamplingConfig
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
+from qhybrid.sampling.generate import reserve_noise
 
 Show = Callable[[Plan], None]
 P = ParamSpec("P")
@@ -118,8 +119,7 @@ def submit(
         workload = plan_workload(directory, config)
         if show is not None:
             show(workload.plan)
-    _require_yes(workload, yes)
-    save_plan(workload)
+    _begin(workload, yes)
     return _advance(workload, Allowance(new_steps=1, wait=False), echo)
 
 
@@ -177,8 +177,7 @@ def infer(
         show(workload.plan)
     if workload.crop_note:
         echo(workload.crop_note)
-    _require_yes(workload, yes)
-    save_plan(workload)
+    _begin(workload, yes)
     if not resume:
         workload.state_file.unlink(missing_ok=True)
     reached = _advance(workload, Allowance(new_steps=None, wait=True, wait_seconds=wait_seconds), echo)
@@ -209,6 +208,15 @@ def comparison_line(comparison: dict[str, Any]) -> str:
         parts.append(f"against noisy simulation: RMS {noisy['rms']:.3f}")
     parts.append("no stated standard error" if error is None else f"stated standard error {error:.3f}")
     return "; ".join(parts)
+
+
+def _begin(workload: Workload, yes: bool) -> None:
+    """Write the plan, and count what the images take from a noise bank, once it is clear that jobs may be sent."""
+    _require_yes(workload, yes)
+    images = workload.process.seeds
+    latents = SamplingConfig(sampler="ddim", steps=workload.plan.steps, images=len(images), seed=images[0])
+    reserve_noise(workload.checkpoint, latents)
+    save_plan(workload)
 
 
 def _require_yes(workload: Workload, yes: bool) -> None:
