@@ -214,7 +214,7 @@ def _begin(workload: Workload, yes: bool) -> None:
     """Write the plan, and count what the images take from a noise bank, once it is clear that jobs may be sent."""
     _require_yes(workload, yes)
     images = workload.process.seeds
-    latents = SamplingConfig(sampler="ddim", steps=workload.plan.steps, images=len(images), seed=images[0])
+    latents = SamplingConfig(steps=workload.plan.steps, images=len(images), seed=images[0])
     reserve_noise(workload.checkpoint, latents)
     save_plan(workload)
 

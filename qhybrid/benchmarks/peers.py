@@ -181,7 +181,7 @@ def _pennylane_gates(qml: Any, problem: Problem, x: Any, w: Any) -> None:
 
 
 def _deepquantum(problem: Problem) -> Callable[[], Answer]:
-    """Its batched circuit: inputs are data, and the <Z_i> come from one state."""
+    """DeepQuantum by its batched circuit: inputs are data, and the <Z_i> come from one state."""
     dq = _peer("deepquantum")
     n, weights = problem.qubits, torch.from_numpy(problem.weights).requires_grad_()
     inputs = torch.from_numpy(problem.inputs).requires_grad_()
@@ -209,7 +209,7 @@ def _deepquantum(problem: Problem) -> Callable[[], Answer]:
 
 
 def _torq(problem: Problem) -> Callable[[], Answer]:
-    """Its shared-unitary form: one matrix of all layers for the whole batch."""
+    """TorQ in its shared-unitary form: one matrix of all layers for the whole batch."""
     ops, rotations = _peer("torq.Ops"), _peer("torq.Rotations")
     controls, measure = _peer("torq.Controls"), _peer("torq.Measure")
     n, batch, layers = problem.qubits, len(problem.inputs), problem.layers
