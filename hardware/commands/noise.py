@@ -120,6 +120,8 @@ def report_certificate(path: Path, certificate: Certificate) -> None:
 
 def noise_table(plan: NoisePlan) -> Table:
     """The bill of a bank."""
+    from hardware.planning.bill import open_plan_words
+
     table = Table(show_header=False, title=f"Plan for {plan.device}")
     circuits = "" if plan.source == "quantum_bits" else f" in patches of {plan.patch[0]}x{plan.patch[1]} pixels"
     left = "unknown" if plan.remaining_seconds is None else f"{plan.remaining_seconds:.0f} s"
@@ -135,7 +137,7 @@ def noise_table(plan: NoisePlan) -> Table:
         "normals per execution": f"{plan.yield_per_execution:.3f}",
         "device time": f"{plan.seconds:.1f} s",
         "budget": "none" if plan.budget_seconds is None else f"{plan.budget_seconds:g} s",
-        "share of an Open plan": f"{plan.open_plan_share:.1%} of 600 s per 28 days",
+        "share of an Open plan": open_plan_words(plan.open_plan_share),
         "left on the account": left if plan.quota_share is None else f"{left}, of which {plan.quota_share:.1%}",
     }
     for name, value in rows.items():

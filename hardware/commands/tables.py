@@ -57,6 +57,8 @@ def transpile_table(report: dict[str, Any]) -> Table:
 
 def plan_table(plan: Plan) -> Group:
     """The bill, what other levels would cost, and the places of the copies."""
+    from hardware.planning.bill import open_plan_words
+
     table = Table(show_header=False, title=f"Plan for {plan.device}")
     left = "unknown" if plan.remaining_seconds is None else f"{plan.remaining_seconds:.0f} s"
     rows = {
@@ -70,7 +72,7 @@ def plan_table(plan: Plan) -> Group:
         "executions": f"{plan.executions:,}",
         "device time": f"{plan.seconds:.1f} s",
         "budget": "none" if plan.budget_seconds is None else f"{plan.budget_seconds:g} s",
-        "share of an Open plan": f"{plan.open_plan_share:.1%} of 600 s per 28 days",
+        "share of an Open plan": open_plan_words(plan.open_plan_share),
         "left on the account": left if plan.quota_share is None else f"{left}, of which {plan.quota_share:.1%}",
         "parameters per request": f"{plan.parameter_bytes:,} bytes",
     }

@@ -14,7 +14,7 @@ from hardware.noise.circuits import NoiseCircuit, readout_errors, repetitions
 from hardware.primitives.execution import prepared
 from hardware.service.backends import is_local
 from qhybrid.config import NoiseBankConfig
-from qhybrid.diffusion.bits import toeplitz_rate
+from qhybrid.diffusion.bits import HASH_BLOCK, toeplitz_rate
 
 # A job that fails costs no more than about two minutes, and its bits fit into memory many times over.
 EXECUTIONS_PER_JOB = 500_000
@@ -101,7 +101,7 @@ def executions_for_bits(backend: BackendV2, circuit: NoiseCircuit, config: Noise
         for _ in range(8):
             shots = min(max(executions, LEAST_EXECUTIONS), EXECUTIONS_PER_JOB)
             rate = bit_rate(backend, circuit, config, shots=shots) * config.resolution
-            executions = (bits + 2048 * math.ceil(executions / EXECUTIONS_PER_JOB)) / rate
+            executions = (bits + HASH_BLOCK * math.ceil(executions / EXECUTIONS_PER_JOB)) / rate
         executions *= 1 + _MARGIN
     elif config.extractor == "von_neumann":
         # Each pair of shots of a qubit gives a bit with a probability of about 1/2.

@@ -22,9 +22,15 @@ from hardware.service.modes import Mode, resolve_mode
 from hardware.stored_plans import StoredPlan
 from qhybrid.config import HardwareConfig
 
+# Device time that IBM's Open plan gives in 28 days (https://quantum.cloud.ibm.com/docs/guides/plans-overview).
 OPEN_PLAN_SECONDS = 600.0
 # `auto` stops adding steps once these carry so much of the output's dependence on the bottleneck.
 SENSITIVITY_SHARE = 0.9
+
+
+def open_plan_words(share: float) -> str:
+    """A part of the Open plan's device time, for people; `share` is 1 for all of it."""
+    return f"{share:.1%} of {OPEN_PLAN_SECONDS:.0f} s per 28 days"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from qhybrid.config.choice import AnsatzChoice, Choice
 from qhybrid.config.section import Section
 
 DEFAULT_QUBITS, DEFAULT_LAYERS = 4, 3
+# A density matrix of n qubits takes as much memory as a state of 2n; more are for Aer's trajectories.
+MAX_NOISY_QUBITS = 8
 
 
 class DeviceNoiseConfig(Section):
@@ -121,9 +123,9 @@ class QuantumConfig(Section):
 
     @model_validator(mode="after")
     def _noise_is_for_small_circuits(self) -> QuantumConfig:
-        if self.simulator == "compiled" and self.noise is not None and (self.qubits or 0) > 8:
+        if self.simulator == "compiled" and self.noise is not None and (self.qubits or 0) > MAX_NOISY_QUBITS:
             raise ValueError(
-                f"`noise` with `qubits: {self.qubits}`: the compiled simulator follows density matrices of at most 8 "
-                "qubits; use `simulator: aer` with `shots` (trajectories)"
+                f"`noise` with `qubits: {self.qubits}`: the compiled simulator follows density matrices of at most "
+                f"{MAX_NOISY_QUBITS} qubits; use `simulator: aer` with `shots` (trajectories)"
             )
         return self

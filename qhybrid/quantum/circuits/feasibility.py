@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from qhybrid.config.quantum import MAX_NOISY_QUBITS
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.spec import CircuitSpec
 
 _LANES = 8
 _MAX_QUBITS = 30
-MAX_NOISY_QUBITS = 8
 
 
 def require_feasible(spec_or_qubits: CircuitSpec | int, batch_size: int) -> None:
