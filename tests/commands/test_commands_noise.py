@@ -100,7 +100,7 @@ def test_bad_input_ends_in_one_line_with_exit_code_2(tmp_path, command):
         (("make", "--out", tmp_path / "bank.txt"), "npz"),
         (("make", "--out", tmp_path / "bank.npz", "--device", "fake_nowhere"), "fake_nowhere"),
         (("make", "--out", tmp_path / "bank.npz", "--extractor", "magic"), "'magic'"),
-        (("make", "--out", tmp_path / "bank.npz", "--source", "white"), "'white'"),
+        (("make", "--out", tmp_path / "bank.npz", "--source", "white"), "`white`"),
         (("certify", tmp_path / "nowhere.npz"), "nowhere.npz"),
         (("show", truncated), "truncated"),
     ):

@@ -146,8 +146,8 @@ def test_multi_label_set_refuses_a_class_filter_and_takes_a_subset() -> None:
 
 def test_names() -> None:
     names = dataset_names()
-    assert len(names) == len(set(names)) == 16
-    assert {"digits", "mnist", "fashion_mnist", "npz", "pathmnist", "chestmnist", "organsmnist"} <= set(names)
+    assert len(names) == len(set(names)) == 17
+    assert {"digits", "mnist", "fashion_mnist", "npz", "folder", "pathmnist", "chestmnist", "organsmnist"} <= set(names)
     assert not any(name.endswith("3d") for name in names)
 
 

@@ -57,17 +57,18 @@ def test_a_training_and_a_sampling_of_many_batches_open_the_bank_once(tmp_path, 
     bank = tmp_path / "bank.npz"
     bank.touch()  # another time of change: what the process knows of the file is out of date
     run = train(settings, tmp_path / "run")
-    assert opened.count(str(bank)) == 1
+    # Mapped once for its numbers, and read through once for the sum that the run directory keeps of it.
+    assert opened.count(str(bank)) == 2
     before = opened.count(str(bank.with_suffix(".json")))
     sample(run)
-    assert opened.count(str(bank)) == 1
+    assert opened.count(str(bank)) == 3  # its sum is compared with what the run directory has
     # The record is read to reserve the draws and to admit the bank, not for each of the three batches.
     reserved = opened.count(str(bank.with_suffix(".json"))) - before
     sample(run, settings.sampling.model_copy(update={"batch_size": 12}))
     assert opened.count(str(bank.with_suffix(".json"))) - before <= 2 * reserved
     bank.write_bytes(bank.read_bytes())
     Bank(bank)
-    assert opened.count(str(bank)) == 4  # read and written here, and mapped anew
+    assert opened.count(str(bank)) == 7  # its sum compared again; read and written here, and mapped anew
 
 
 def test_draws_of_every_stage_are_counted(tmp_path, settings):

@@ -9,7 +9,7 @@ from qhybrid.config import SamplingConfig, build_config, build_section
 from qhybrid.data import load_data
 from qhybrid.data.labels import LabelSpace
 from qhybrid.errors import ConfigError, DataError
-from qhybrid.sampling.generate import generate, generate_batch, guided, sample
+from qhybrid.sampling.generate import generate, generate_batch, guided, noise_of, sample
 from qhybrid.training.loop import train
 
 SETTINGS = {
@@ -98,9 +98,10 @@ def test_guidance_of_one_is_none_bit_for_bit_and_runs_the_network_once(checkpoin
 
 def test_guidance_changes_images_and_one_does_not(checkpoint):
     seeds, labels = list(range(12)), checkpoint.labels.asked([7], 12)
-    plain = generate_batch(checkpoint, FEW, seeds, labels)
-    assert torch.equal(generate_batch(checkpoint, changed(guidance=1.0), seeds, labels), plain)
-    assert not torch.equal(generate_batch(checkpoint, changed(guidance=3.0), seeds, labels), plain)
+    source = noise_of(checkpoint, FEW)
+    plain = generate_batch(checkpoint, FEW, seeds, source, labels)
+    assert torch.equal(generate_batch(checkpoint, changed(guidance=1.0), seeds, source, labels), plain)
+    assert not torch.equal(generate_batch(checkpoint, changed(guidance=3.0), seeds, source, labels), plain)
 
 
 def test_a_class_that_the_data_lacks_is_named_and_nothing_is_written(run):
