@@ -15,7 +15,7 @@ def test_python_blocks_run(root):
 
 def test_files_and_commands_that_it_names_exist(root):
     text = (root / "README.md").read_text()
-    for name in re.findall(r"`([\w/]+\.yaml)`", text):
+    for name in re.findall(r"`(?:configs/)?([\w/]+\.yaml)`", text):
         assert (root / "configs" / name).is_file(), name
     for name in re.findall(r"\]\((notebooks/[^)]+)\)", text):
         assert (root / name).is_file(), name
