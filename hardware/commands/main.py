@@ -82,13 +82,15 @@ def transpile(
 
     options = {"backend": backend, "fractional_gates": fractional_gates}
     config = run_config(run, {key: value for key, value in options.items() if value is not None})
-    device = open_backend(config.backend, fractional_gates=config.fractional_gates)
-    spec = load_checkpoint(run).spec
-    if spec is None:
-        raise HardwareError(f"`{run}` has no circuit: train a `quantum` arm")
-    placed = cached_transpile(spec, device)
-    picture = RunDirectory.open(run).hardware / "layout.png"
-    draw_layout(device, placed.layouts, picture)
+    directory = RunDirectory.open(run)
+    picture = directory.hardware / "layout.png"
+    with directory.locked():
+        device = open_backend(config.backend, fractional_gates=config.fractional_gates)
+        spec = load_checkpoint(run).spec
+        if spec is None:
+            raise HardwareError(f"`{run}` has no circuit: train a `quantum` arm")
+        placed = cached_transpile(spec, device)
+        draw_layout(device, placed.layouts, picture)
     if as_json:
         _print_json(placed.report)
         return

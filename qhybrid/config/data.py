@@ -61,7 +61,7 @@ class DataConfig(Section):
     classes: list[int] | None = Field(
         default=None,
         min_length=1,
-        description="Class numbers to keep in every split, at least one; null keeps all classes.",
+        description="Class numbers to keep in every split, at least one and each once; null keeps all classes.",
     )
     n_train: int | None = Field(
         default=None,
@@ -124,8 +124,11 @@ class DataConfig(Section):
     @field_validator("classes")
     @classmethod
     def _each_class_once(cls, value: list[int] | None) -> list[int] | None:
-        """A class that is named twice is kept once: classes are a set, and judged one by one."""
-        return None if value is None else list(dict.fromkeys(value))
+        """Classes are a set: one that is named twice is a slip, and perhaps another class was meant."""
+        if value is not None and len(set(value)) < len(value):
+            twice = next(k for place, k in enumerate(value) if k in value[:place])
+            raise ValueError(f"class {twice} is named twice: name each class once")
+        return value
 
     @model_validator(mode="after")
     def _path_goes_with_npz(self) -> DataConfig:

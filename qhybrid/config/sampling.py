@@ -43,7 +43,8 @@ class SamplingConfig(Section):
     classes: Literal["balanced"] | list[int] | dict[int, int] = Field(
         default="balanced",
         description="Classes of the images of a conditional model: `balanced`, a list of classes to take in turn, or "
-        "a mapping of classes to numbers of images, whose sum is `images`.",
+        "a mapping of classes to numbers of images, whose sum is `images`. A class that a list names twice "
+        "has its turn twice.",
     )
 
     @model_validator(mode="before")
@@ -53,6 +54,8 @@ class SamplingConfig(Section):
         if not isinstance(values, Mapping) or not isinstance(values.get("classes"), Mapping):
             return values
         counts = {int(k) if isinstance(k, str) and k.isdigit() else k: n for k, n in values["classes"].items()}
+        if len(counts) < len(values["classes"]):
+            raise ValueError("`classes` counts a class twice, as a number and as a text: name each class once")
         given = {**values, "classes": counts}
         if "images" not in given and all(type(n) is int for n in counts.values()):
             given["images"] = sum(counts.values())

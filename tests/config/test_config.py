@@ -78,6 +78,8 @@ def test_every_shipped_config_is_valid(root):
         ("hardware: {seed: 9223372036854775800}", ["seed: 9223372036854775800", "16 images"]),
         ("evaluation: {seed: 9223372036854775808}", ["evaluation.seed"]),
         ("data: {root: ''}", ["data.root"]),
+        ("data: {classes: [1, 2, 1]}", ["data.classes", "class 1 is named twice"]),
+        ("{model: {condition: class}, sampling: {classes: {3: 1, '3': 2}}}", ["`classes` counts a class twice"]),
         ("name: 20240230", ["name", "20240230", "in quotes"]),
         ("name: 12e45678", ["name", "inf", "in quotes"]),
         ("report: yes", ["report", "'yes'", "true or false"]),
@@ -140,10 +142,6 @@ def test_names_that_look_like_something_else_survive_the_run_directory(tmp_path,
     assert load_config(write(tmp_path, dump_config(config))) == config
     # For readers of YAML 1.1 as well.
     assert yaml.safe_load(dump_config(config))["name"] == name
-
-
-def test_a_class_named_twice_is_one_class(tmp_path):
-    assert load_config(write(tmp_path, "data: {classes: [1, 1, 2]}")).data.classes == [1, 2]
 
 
 def test_no_limit_is_null(tmp_path):
