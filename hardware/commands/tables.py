@@ -165,7 +165,21 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
     images = comparison["images"]
     if images is not None:
         table.caption += f"\n{images['n']} images beside their exact twins: {image_words(images)}"
+    accuracy = comparison.get("class_accuracy")
+    if accuracy is not None:
+        table.caption += f"\n{accuracy_words(accuracy)}"
     return table
+
+
+def accuracy_words(accuracy: dict[str, Any]) -> str:
+    """Content of `class_accuracies` in words."""
+    titles = {"exact": "exact simulation", "noisy": "under the device's noise", "device": "on the device"}
+    parts = []
+    for name, title in titles.items():
+        if name in accuracy:
+            low, high = accuracy[name]["interval"]
+            parts.append(f"{title} {accuracy[name]['value']:.3f} [{low:.3f}, {high:.3f}]")
+    return f"class accuracy of {accuracy['n']} images: {', '.join(parts)}"
 
 
 def image_words(images: dict[str, Any]) -> str:

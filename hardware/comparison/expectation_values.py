@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from hardware.arrays import read_arrays
 from hardware.comparison.figures import draw_comparison
-from hardware.comparison.image_metrics import compare_stored_images, run_classifier
+from hardware.comparison.image_metrics import Images, class_accuracies, compare_images, run_classifier
 from hardware.errors import HardwareError
 from hardware.inference.reverse_process import circuit_weights
 from hardware.inference.workload import Workload
 from hardware.jobs.job_log import JobLog, read_result
 from hardware.placement.sharing import copy_of_each
+from qhybrid.data.images import to_uint8
 from qhybrid.evaluation.features import FeatureExtractor
 from qhybrid.files import read_json, write_json
 from qhybrid.quantum.devices.snapshots import crop, noise_model
@@ -82,7 +85,8 @@ def compare(workload: Workload) -> dict[str, Any]:
     Returns:
         Content of comparison.json: `standard_error` (RMS; `None` if none is known); for each pair of sources `n`,
         `rms`, `bias` (mean difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest);
-        `images` as of `compare_images`; `variants` if the run was compared at several levels before.
+        `images` as of `compare_images`; `class_accuracy` as of `class_accuracies`, of exact simulation, of the noise
+        model without shots and of the device; `variants` if the run was compared at several levels before.
 
     Raises:
         HardwareError: There is no result yet.
@@ -90,6 +94,7 @@ def compare(workload: Workload) -> dict[str, Any]:
     path = workload.run.hardware / "comparison.json"
     results = load_results(workload)
     exact = workload.process.exact.values(results.angles)
+    classifier = classifier_of(workload)
     chosen = _noisy_rows(len(results.angles), workload)
     noisy = noisy_values(workload, results.angles[chosen], results.patches[chosen])
     known = np.isfinite(results.errors)
@@ -121,8 +126,20 @@ def compare(workload: Workload) -> dict[str, Any]:
             for here in [results.patches == patch]
         ],
         "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
-        "images": compare_stored_images(workload.images_file, classifier_of(workload)),
+        "images": None,
+        "class_accuracy": None,
     }
+    if workload.images_file.exists():
+        stored = read_arrays(workload.images_file, ("images", "exact"))
+        comparison["images"] = compare_images(stored["images"], stored["exact"], classifier)
+        if workload.process.labels is not None and classifier is not None:
+            noisy_images = simulate_noisy_images(workload) if len(chosen) == len(results.angles) else None
+            sources = {"exact": stored["exact"], "noisy": noisy_images, "device": stored["images"]}
+            comparison["class_accuracy"] = class_accuracies(
+                {name: images for name, images in sources.items() if images is not None},
+                workload.process.labels,
+                classifier,
+            )
     earlier = read_json(path) if path.exists() else {}
     if earlier.get("plan") == workload.plan.key and "variants" in earlier:
         comparison["variants"] = earlier["variants"]
@@ -179,9 +196,25 @@ def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) 
         here = patches == number
         if here.any():
             estimator = AerEstimator(noise_model=noise_model(part.backend))
-            result = estimator.run([part.pub(angles[here])]).result()
-            values[here] = np.asarray(result[0].data.evs, dtype=np.float64).T
+            distinct, each = np.unique(angles[here], axis=0, return_inverse=True)
+            result = estimator.run([part.pub(distinct)]).result()
+            values[here] = np.asarray(result[0].data.evs, dtype=np.float64).T[each]
     return values
+
+
+def simulate_noisy_images(workload: Workload) -> Images:
+    """The run's images with the bottleneck under the noise model of the device, without shots.
+
+    Returns:
+        uint8 `(N, H, W)` or `(N, H, W, 3)`, in the order of the device's images.
+    """
+    process, copies = workload.process, workload.plan.pack
+    state = process.run(
+        process.start(),
+        lambda _, angles: noisy_values(workload, angles, copy_of_each(len(angles), copies)),
+        workload.plan.qpu_steps,
+    )
+    return to_uint8(torch.from_numpy(state.images))
 
 
 def save_noise_model(workload: Workload) -> None:

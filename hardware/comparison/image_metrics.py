@@ -2,19 +2,21 @@
 
 A run on a device makes a few images, and distances between distributions (KID, FID) mean nothing at n = 16. But each
 image has a twin, so each difference is paired: in pixels, in structure (Wang et al. 2004, SSIM), and in what the
-classifier of the data set sees.
+classifier of the data set sees. Images of classes that were asked for are judged by them as well.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.arrays import read_arrays
+from qhybrid.data.images import Labels
+from qhybrid.evaluation.conditional import hits
 from qhybrid.evaluation.features import FeatureExtractor, stored_extractor
+from qhybrid.evaluation.intervals import wilson_interval
 from qhybrid.files import read_json
 from qhybrid.rundir import RunDirectory
 
@@ -57,12 +59,28 @@ def compare_images(images: Images, twins: Images, classifier: FeatureExtractor |
     return found
 
 
-def compare_stored_images(path: Path, classifier: FeatureExtractor | None) -> dict[str, Any] | None:
-    """`compare_images` of an `images.npz`; `None` while there is none."""
-    if not path.exists():
+def class_accuracies(
+    sources: Mapping[str, Images], labels: Labels | None, classifier: FeatureExtractor | None
+) -> dict[str, Any] | None:
+    """How often the classifier sees the class that was asked for.
+
+    Args:
+        sources: Images `(N, H, W)` or `(N, H, W, 3)` by where their bottleneck ran.
+        labels: Class asked for of each image, `(N,)`.
+        classifier: Of the data set.
+
+    Returns:
+        `n`, and by source `value` and its 95 % `interval` (Wilson 1927); `None` without a classifier, of an
+        unconditional model, and of images with several labels, of which no one class is asked for.
+    """
+    if classifier is None or labels is None or labels.ndim != 1:
         return None
-    stored = read_arrays(path, ("images", "exact"))
-    return compare_images(stored["images"], stored["exact"], classifier)
+    found: dict[str, Any] = {"n": len(labels)}
+    for name, images in sources.items():
+        _, probabilities = classifier(images[..., None] if images.ndim == 3 else images)
+        share = float(hits(probabilities, labels).mean())
+        found[name] = {"value": share, "interval": list(wilson_interval(share, len(labels)))}
+    return found
 
 
 def run_classifier(run: RunDirectory, image_shape: tuple[int, int, int]) -> FeatureExtractor | None:

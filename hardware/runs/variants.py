@@ -13,13 +13,11 @@ from typing import Any, Literal
 
 import torch
 
-from hardware.comparison.expectation_values import classifier_of, noisy_values
+from hardware.comparison.expectation_values import classifier_of, simulate_noisy_images
 from hardware.comparison.figures import draw_variants
 from hardware.comparison.image_metrics import compare_images
 from hardware.errors import HardwareError
-from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, load_workload
-from hardware.placement.sharing import copy_of_each
 from hardware.planning.bill import Plan
 from hardware.primitives.options import LEVEL_MITIGATION
 from hardware.runs.stages import compare_run, infer
@@ -168,17 +166,11 @@ def _noisy_row(workload: Workload, comparison: dict[str, Any]) -> dict[str, Any]
     if values is None or values["n"] < comparison["device_against_exact"]["n"]:
         # Too large a circuit to simulate all of it.
         return None
-    process, copies = workload.process, workload.plan.pack
-    state: ReverseState = process.run(
-        process.start(),
-        lambda _, angles: noisy_values(workload, angles, copy_of_each(len(angles), copies)),
-        workload.plan.qpu_steps,
-    )
-    images, twins = (to_uint8(torch.from_numpy(item.images)) for item in (state, process.simulate()))
+    images, twins = simulate_noisy_images(workload), to_uint8(torch.from_numpy(workload.process.simulate().images))
     return {
         "name": "noisy simulation",
         "level": None,
-        "pack": copies,
+        "pack": workload.plan.pack,
         "n": values["n"],
         "rms": values["rms"],
         "bias": values["bias"],

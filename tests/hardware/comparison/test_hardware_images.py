@@ -1,12 +1,10 @@
 """Images of a device beside their exact twins."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from hardware.commands.tables import image_words
-from hardware.comparison.image_metrics import compare_images, compare_stored_images, run_classifier
+from hardware.commands.tables import accuracy_words, image_words
+from hardware.comparison.image_metrics import class_accuracies, compare_images, run_classifier
 from qhybrid.config import DataConfig
 from qhybrid.data import ImageData, load_data
 from qhybrid.evaluation import features
@@ -90,5 +88,17 @@ def test_the_classifier_is_that_of_the_runs_evaluation(run: RunDirectory, classi
     assert found.record["hash"] == classifier.record["hash"]
 
 
-def test_images_that_are_not_there_are_not_compared(tmp_path: Path) -> None:
-    assert compare_stored_images(tmp_path / "images.npz", None) is None
+def test_class_accuracy_is_the_share_that_the_classifier_sees(
+    digits: ImageData, twins: np.ndarray, classifier: FeatureExtractor
+) -> None:
+    _, probabilities = classifier(twins[..., None])
+    seen = probabilities.argmax(axis=1)
+    asked = np.where(np.arange(len(seen)) < 5, (seen + 1) % 10, seen)
+    found = class_accuracies({"exact": twins, "device": twins[::-1]}, asked, classifier)
+    assert found is not None
+    assert (found["n"], found["exact"]["value"]) == (20, 0.75)
+    assert found["exact"]["interval"] == pytest.approx([0.5313, 0.8881], abs=1e-3)
+    assert found["device"]["value"] == np.mean(seen[::-1] == asked)
+    assert class_accuracies({"exact": twins}, None, classifier) is None
+    assert class_accuracies({"exact": twins}, asked, None) is None
+    assert "exact simulation 0.750 [0.531, 0.888]" in accuracy_words(found)
