@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+# Before torch and numba are loaded, and for the processes that tests start: on two cores that two workers keep busy,
+# a second thread only waits for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -14,6 +19,30 @@ from qhybrid.commands.main import main
 from qhybrid.config import DataConfig, build_config
 from qhybrid.data import load_data
 from qhybrid.rundir import RunDirectory
+
+# Files that take longest, longest first; what is not named comes after them.
+LONGEST = (
+    "test_notebooks.py",
+    "test_notebook_hardware.py",
+    "test_service_faults.py",
+    "test_notebook_noise.py",
+    "test_hardware_variants.py",
+    "test_training_loop.py",
+    "test_notebook_published_circuit.py",
+    "test_service_modes.py",
+    "test_service_kills.py",
+    "test_studies.py",
+    "test_evaluation_reliance.py",
+    "test_quantum_layer.py",
+    "test_plugin.py",
+    "test_commands.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays on one worker: begun last, a long one would leave the others idle."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 
 from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from qhybrid.config import build_config, dump_config
+from qhybrid.diffusion.noise import GaussianNoise
 from qhybrid.errors import RunDirectoryError, TrainingError
 from qhybrid.files import read_jsonl
+from qhybrid.rundir import RunDirectory
 from qhybrid.training.loop import train
 
 
@@ -79,45 +81,69 @@ def test_the_loss_falls(tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, uninterrupted, number):
-    path = tmp_path / "config.yaml"
-    path.write_text(dump_config(config()))
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "qhybrid", "train", str(path), "--out", str(out)]
+@pytest.fixture
+def goes_on(command, tmp_path, uninterrupted):
+    """An interrupted run is refused without `--resume`, and with it ends as the uninterrupted one."""
+
+    def check(arguments):
+        assert not (tmp_path / "run" / "checkpoints" / "step-30").exists()
+        code, _, said = command(*arguments)
+        assert code == 2
+        assert "--resume" in said
+        code, _, said = command(*arguments, "--resume")
+        assert code == 0, said
+        run = RunDirectory.open(tmp_path / "run")
+        assert_same_weights(weights(run), weights(uninterrupted))
+        rows, whole = read_jsonl(run.train_log), read_jsonl(uninterrupted.train_log)
+        for row in (*rows, *whole):
+            del row["seconds"]
+        assert rows == whole
+
+    return check
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    (tmp_path / "config.yaml").write_text(dump_config(config()))
+    return ["train", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")]
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, arguments, goes_on):
     # Stretched so that the signal comes in the middle: every step waits a little in the noise source.
     slow = (
         "import sys, time; import qhybrid.diffusion.noise as n; draw = n.GaussianNoise.draw\n"
         "n.GaussianNoise.draw = lambda *a: (time.sleep(0.05), draw(*a))[1]\n"
-        f"sys.argv = {command[2:]!r}; from qhybrid.commands.main import main; main()"
+        f"sys.argv = {['qhybrid', *arguments]!r}; from qhybrid.commands.main import main; main()"
     )
-    process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True, cwd=os.getcwd())
+    process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
-    while not (out / "checkpoints" / "step-10").exists():
+    while not (tmp_path / "run" / "checkpoints" / "step-10").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=300)
-    if number == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == 130
-        assert "--resume" in stderr
-    assert not (out / "checkpoints" / "step-30").exists()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
+    goes_on(arguments)
 
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 2
-    assert "--resume" in again.stderr
-    subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=300)
-    from qhybrid.rundir import RunDirectory
 
-    run = RunDirectory.open(out)
-    assert_same_weights(weights(run), weights(uninterrupted))
-    rows, whole = read_jsonl(run.train_log), read_jsonl(uninterrupted.train_log)
-    for row in (*rows, *whole):
-        del row["seconds"]
-    assert rows == whole
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(command, arguments, goes_on, monkeypatch, number):
+    draw, draws = GaussianNoise.draw, []
+
+    def interrupted(*given):
+        draws.append(given)
+        if len(draws) == 15:  # one for each step
+            os.kill(os.getpid(), number)
+        return draw(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GaussianNoise, "draw", interrupted)
+        code, _, said = command(*arguments)
+    assert 15 <= len(draws) < 30
+    assert code == 130
+    assert "--resume" in said
+    goes_on(arguments)
 
 
 def test_a_checkpoint_gives_back_model_circuit_and_configuration(uninterrupted):

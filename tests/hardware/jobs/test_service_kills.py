@@ -22,7 +22,8 @@ from qhybrid.rundir import RunDirectory
 HERE = Path(__file__).parent.parent
 # Requests of a whole run of three steps, about; a run is killed at a request between the first and the last.
 REQUESTS = 60
-KILLS = 10
+# In each mode; `QHYBRID_TEST_KILLS=10` for more.
+KILLS = int(os.environ.get("QHYBRID_TEST_KILLS", "3"))
 OPTIONS = ("--backend", "ibm_manila", "--images", "1", "--steps", "3", "--qpu-steps", "all", "--shots", "16", "--yes")
 
 
