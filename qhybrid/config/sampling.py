@@ -40,6 +40,14 @@ class SamplingConfig(Section):
         description="Weight w of classifier-free guidance, from 0 to 100: no label + w (label - no label); 1 is none. "
         "Needs `model.condition: class` and a `training.label_dropout` above 0.",
     )
+    guidance_rescale: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="How far a guided prediction is brought back to the standard deviation of the one with the label, "
+        "from 0 (not at all) to 1 (wholly); without it, images of a guidance of 2 and more are overexposed. Without "
+        "guidance it changes nothing.",
+    )
     classes: Literal["balanced"] | list[int] | dict[int, int] = Field(
         default="balanced",
         description="Classes of the images of a conditional model: `balanced`, a list of classes to take in turn, or "

@@ -168,7 +168,7 @@ def generate_batch(
     latents = image_noise(source, filled, shape, 0).to(device)
     asked = None if labels is None else torch.from_numpy(np.concatenate([labels, labels[-1:].repeat(missing, axis=0)]))
     images = sample_images(
-        guided(checkpoint.model, None if asked is None else asked.to(device), config.guidance),
+        guided(checkpoint.model, None if asked is None else asked.to(device), config),
         sampler,
         latents,
         lambda step: image_noise(source, filled, shape, step + 1),
@@ -176,26 +176,34 @@ def generate_batch(
     return images[: len(seeds)].cpu()
 
 
-def guided(model: UNet, labels: Tensor | None, guidance: float = 1.0) -> Denoiser:
+def guided(model: UNet, labels: Tensor | None, config: SamplingConfig) -> Denoiser:
     """The prediction that a sampler follows.
 
-    Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): `p(no label) + w (p(label) - p(no label))` for
-    the predictions p of the network and the weight w. With w = 1 that is p(label), and the network runs once.
+    Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): `g = p(no label) + w (p(label) - p(no label))`
+    for the predictions p of the network and the weight w. With w = 1 that is p(label), and the network runs once.
+    Schedules that end in pure noise, as all here do, make g overexposed; so it is brought back to the standard
+    deviation of p(label) over each image (Lin et al. 2024, arXiv 2305.08891, equations 15 and 16).
 
     Args:
         model: The network.
         labels: One per image, `(B,)` or `(B, K)`; `None` for an unconditional model.
-        guidance: w.
+        config: Its `guidance` is w, its `guidance_rescale` how far g is brought back.
     """
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         prediction: Tensor = model(x, t, labels)
-        if guidance == 1.0:
+        if config.guidance == 1.0:
             return prediction
         free: Tensor = model(x, t)
-        return free + guidance * (prediction - free)
+        pushed = free + config.guidance * (prediction - free)
+        return torch.lerp(pushed, pushed * (_spread(prediction) / _spread(pushed)), config.guidance_rescale)
 
     return denoise
+
+
+def _spread(prediction: Tensor) -> Tensor:
+    # An untrained network predicts zero everywhere.
+    return prediction.std(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
 
 
 def _save_grid(images: NDArray[np.uint8], labels: Labels | None, run: RunDirectory) -> None:

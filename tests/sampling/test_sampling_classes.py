@@ -84,16 +84,44 @@ def test_guidance_of_one_is_none_bit_for_bit_and_runs_the_network_once(checkpoin
     x, t = torch.randn(4, 1, 8, 8), torch.full((4,), 20)
     with torch.no_grad():
         asked, free = model(x, t, labels), model(x, t)
-        assert torch.equal(guided(model, labels)(x, t), asked)
-        assert torch.equal(guided(model, labels, 1.0)(x, t), asked)
+        assert torch.equal(guided(model, labels, changed(guidance=1.0))(x, t), asked)
         # Equation 6 of Ho and Salimans, with w = 1 + their weight; w = 0 is the model without a label.
-        torch.testing.assert_close(guided(model, labels, 3.0)(x, t), 3 * asked - 2 * free)
-        torch.testing.assert_close(guided(model, labels, 0.0)(x, t), free)
+        bare = changed(guidance=3.0, guidance_rescale=0.0)
+        torch.testing.assert_close(guided(model, labels, bare)(x, t), 3 * asked - 2 * free)
+        none = changed(guidance=0.0, guidance_rescale=0.0)
+        torch.testing.assert_close(guided(model, labels, none)(x, t), free)
         calls = []
         handle = model.head.register_forward_hook(lambda *_: calls.append(1))
-        guided(model, labels, 1.0)(x, t)
+        guided(model, labels, FEW)(x, t)
         handle.remove()
     assert len(calls) == 1
+
+
+def test_guided_predictions_are_brought_back_to_the_spread_of_the_labelled_ones(checkpoint):
+    model = checkpoint.model
+    labels = torch.tensor([1, 4, 7, 1])
+    x, t = torch.randn(4, 1, 8, 8), torch.full((4,), 20)
+    with torch.no_grad():
+        asked, free = (item.double().numpy() for item in (model(x, t, labels), model(x, t)))
+        whole, part = (
+            guided(model, labels, changed(guidance=3.0, guidance_rescale=phi))(x, t).numpy() for phi in (1.0, 0.7)
+        )
+    pushed = 3 * asked - 2 * free
+    # Equations 15 and 16 of Lin et al., image by image.
+    for i in range(4):
+        rescaled = pushed[i] * asked[i].std(ddof=1) / pushed[i].std(ddof=1)
+        np.testing.assert_allclose(whole[i], rescaled, atol=1e-5)
+        np.testing.assert_allclose(part[i], 0.7 * rescaled + 0.3 * pushed[i], atol=1e-5)
+
+
+def test_guidance_of_an_untrained_network_is_finite(checkpoint):
+    class Zero(torch.nn.Module):
+        def forward(self, x, t, labels=None):
+            return torch.zeros_like(x)
+
+    assert torch.equal(
+        guided(Zero(), None, changed(guidance=2.0))(torch.ones(2, 1, 8, 8), torch.zeros(2)), torch.zeros(2, 1, 8, 8)
+    )
 
 
 def test_guidance_changes_images_and_one_does_not(checkpoint):
