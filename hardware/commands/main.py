@@ -120,7 +120,7 @@ def submit(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the jobs of the next denoising step that uses the device, and do not wait for them."""
+    """Send all jobs that can be sent now, and do not wait for them."""
     from hardware.runs.stages import submit as send
 
     config = run_config(run, options, planned=True)
@@ -204,7 +204,10 @@ def _report(advance: Advance, as_json: bool) -> None:
     if as_json:
         _print_json(asdict(advance))
     else:
-        say(f"{advance.step} of {advance.steps} steps done; {advance.message}")
+        from hardware.planning.bill import queue_waits
+
+        left = f"; {queue_waits(advance.waits)} left" if advance.waits else ""
+        say(f"{advance.step} of {advance.steps} steps done; {advance.message}{left}")
 
 
 def _listeners(as_json: bool) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def transpile_table(report: dict[str, Any]) -> Table:
 
 def plan_table(plan: Plan) -> Group:
     """The bill, what other levels would cost, and the places of the copies."""
-    from hardware.planning.bill import open_plan_words
+    from hardware.planning.bill import open_plan_words, queue_waits
 
     table = Table(show_header=False, title=f"Plan for {plan.device}")
     left = "unknown" if plan.remaining_seconds is None else f"{plan.remaining_seconds:.0f} s"
@@ -65,12 +65,14 @@ def plan_table(plan: Plan) -> Group:
         "backend": plan.backend,
         "mode": plan.mode,
         "steps on the device": f"{', '.join(map(str, plan.qpu_steps))} of 0 to {plan.steps - 1}",
-        "jobs": str(plan.jobs),
+        "jobs": f"{plan.jobs}, {queue_waits(plan.rounds)}",
+        "distinct circuits": f"{plan.parameter_sets:,}",
         "images, shots": f"{plan.images}, {plan.shots}",
         "mitigation": mitigation_words(plan.config),
         "images side by side": str(plan.pack),
         "executions": f"{plan.executions:,}",
         "device time": f"{plan.seconds:.1f} s",
+        **({} if plan.step_by_step is None else {"step by step": _step_by_step(plan.step_by_step)}),
         "budget": "none" if plan.budget_seconds is None else f"{plan.budget_seconds:g} s",
         "share of an Open plan": open_plan_words(plan.open_plan_share),
         "left on the account": left if plan.quota_share is None else f"{left}, of which {plan.quota_share:.1%}",
@@ -82,6 +84,15 @@ def plan_table(plan: Plan) -> Group:
     if plan.pack > 1:
         parts.append(patches_table(plan))
     return Group(*parts)
+
+
+def _step_by_step(price: Mapping[str, Any]) -> str:
+    from hardware.planning.bill import queue_waits
+
+    return (
+        f"{price['jobs']} jobs, {queue_waits(price['rounds'])}, {price['executions']:,} executions, "
+        f"{price['seconds']:.1f} s, with a circuit of its own for each image"
+    )
 
 
 def mitigation_words(config: Mapping[str, Any]) -> str:
@@ -139,7 +150,9 @@ def status_table(found: dict[str, Any]) -> Table:
     table = Table("step", "part", "job", "state")
     table.title = f"{found['backend']}: {found['step']} of {found['steps']} steps done"
     for job in found["jobs"]:
-        table.add_row(str(job["step"]), str(job["part"]), job["job"], job["state"])
+        steps = job.get("steps") or [job["step"]]
+        text = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+        table.add_row(text, str(job["part"]), job["job"], job["state"])
     return table
 
 

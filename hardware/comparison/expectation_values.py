@@ -37,10 +37,10 @@ _NOISY_QUBITS = 12
 
 @dataclass(frozen=True)
 class Results:
-    """All results of a run so far, one row per image and denoising step.
+    """All results of a run so far, one row per parameter set.
 
     Attributes:
-        steps: Denoising step of each row, `(R,)`.
+        steps: Denoising step of each row, the first of those that share it, `(R,)`.
         patches: Copy of the circuit that each row was run on, `(R,)`.
         angles: `(R, n_in)` radians.
         values: Device's expectation values `(R, n_out)`.
@@ -70,7 +70,10 @@ def load_results(workload: Workload) -> Results:
     files = [read_result(folder / "results" / row["file"]) for row in rows]
     return Results(
         steps=np.concatenate(
-            [np.full(len(file["angles"]), row["step"]) for row, file in zip(rows, files, strict=True)]
+            [
+                file["steps"] if "steps" in file else np.full(len(file["angles"]), row["step"])
+                for row, file in zip(rows, files, strict=True)
+            ]
         ),
         patches=np.concatenate([copy_of_each(len(file["angles"]), workload.plan.pack) for file in files]),
         angles=np.concatenate([file["angles"] for file in files]),
@@ -211,7 +214,7 @@ def simulate_noisy_images(workload: Workload) -> Images:
     process, copies = workload.process, workload.plan.pack
     state = process.run(
         process.start(),
-        lambda _, angles: noisy_values(workload, angles, copy_of_each(len(angles), copies)),
+        lambda asked: noisy_values(workload, asked.angles, copy_of_each(len(asked.angles), copies)),
         workload.plan.qpu_steps,
     )
     return to_uint8(torch.from_numpy(state.images))

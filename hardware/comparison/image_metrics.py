@@ -117,6 +117,6 @@ def _seen(classifier: FeatureExtractor, images: Images) -> tuple[NDArray[np.floa
 
 def _mean_distance(features: NDArray[np.float64]) -> float:
     """Between all pairs of different rows."""
-    distances = np.linalg.norm(features[:, None] - features[None], axis=-1)
-    pairs = len(features) * (len(features) - 1)
-    return float(distances.sum() / pairs) if pairs else 0.0
+    from scipy.spatial.distance import pdist
+
+    return float(pdist(features).mean()) if len(features) > 1 else 0.0

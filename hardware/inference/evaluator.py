@@ -1,7 +1,9 @@
-"""Expectation values of one denoising step from a device."""
+"""Expectation values of denoising steps from a device."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.inference.rounds import Round
 from hardware.jobs.job_log import JobLog, ResultStore, Work, make_work, run_id
 from hardware.jobs.runner import JobRunner
 from hardware.jobs.tasks import Allowance, Bill, Task
@@ -23,7 +26,7 @@ from qhybrid.rundir import RunDirectory
 
 
 class DeviceEvaluator:
-    """`(step, angles) -> expectation values` for `ReverseProcess.run`; each part of a step's images is one job.
+    """Expectation values of a round for `ReverseProcess.run`, in one job unless the service's limits split it.
 
     Use as a context manager: a batch or session is opened with the first job and closed with the block.
 
@@ -55,7 +58,7 @@ class DeviceEvaluator:
             executed=executed,
             options=lambda work: job_options(self._config),
             collect=self._collect,
-            title=lambda work: f"denoising step {work.step}",
+            title=_title,
             settings=self._settings,
         )
         bill = Bill(plan.key, run_id(run), plan.backend, plan.mode, plan.budget_seconds, plan.calibrated)
@@ -72,17 +75,29 @@ class DeviceEvaluator:
         """Close the batch or session."""
         self._runner.__exit__(*exception)
 
-    def __call__(self, step: int, angles: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Expectation values `(B, n_out)` of angles `(B, n_in)`.
+    def __call__(self, asked: Round) -> NDArray[np.float64]:
+        """Expectation values `(D, n_out)` of the parameter sets of a round.
 
         Raises:
             HardwareError: See `JobRunner.results`.
         """
-        stops = np.cumsum(part_sizes(len(angles), self._plan.jobs_per_step))
-        seconds = self._plan.seconds / self._plan.jobs
+        plan = self._plan
+        # Where images turn out to need equal angles there are fewer sets than planned, and perhaps fewer jobs.
+        jobs = math.ceil(len(asked.angles) * plan.jobs_per_round / plan.sets_per_round)
+        stops = np.cumsum([0, *part_sizes(len(asked.angles), jobs)])
+        first_steps = asked.first_steps()
+        seconds = plan.seconds / plan.jobs
         works = [
-            make_work(self._device, step, index, part, self._settings, seconds)
-            for index, part in enumerate(np.split(angles, stops[:-1]))
+            make_work(
+                self._device,
+                asked.steps[0],
+                index,
+                asked.angles[begin:end],
+                self._settings,
+                seconds,
+                first_steps[begin:end],
+            )
+            for index, (begin, end) in enumerate(itertools.pairwise(stops))
         ]
         return np.concatenate([result.values for result in self._runner.results(works)])
 
@@ -94,3 +109,8 @@ class DeviceEvaluator:
     def _collect(self, job: Any, work: Work) -> Expectations:
         expected = prepared(self._executed, work.angles, job_options(self._config))
         return collect(job, expected, self._executed.num_outputs, len(work.angles))
+
+
+def _title(work: Work) -> str:
+    first, last = min(work.steps), max(work.steps)
+    return f"denoising step {first}" if first == last else f"denoising steps {first} to {last}"

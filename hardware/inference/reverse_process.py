@@ -6,7 +6,7 @@ device, and each step depends on the present images alone, so that a stored stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from hardware.arrays import read_arrays
 from hardware.errors import HardwareError
 from hardware.inference.exact import ExactEvaluator
+from hardware.inference.rounds import Round
 from qhybrid.checkpoints.checkpoint import Checkpoint
 from qhybrid.diffusion.noise import image_noise, noise_source
 from qhybrid.diffusion.samplers import build_sampler, sample_images
@@ -25,7 +26,8 @@ from qhybrid.files import atomic_path
 from qhybrid.models.cores import PublishedCore, QuantumCore
 from qhybrid.models.unet import Encoded
 
-Evaluate = Callable[[int, NDArray[np.float64]], NDArray[np.float64]]
+Evaluate = Callable[[Round], NDArray[np.float64]]
+"""Expectation values `(D, n_out)` of the distinct parameter sets `(D, n_in)` of a round."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,19 @@ class ReverseState:
     Attributes:
         step: The next step, from 0 to the number of steps.
         images: `(B, C, H, W)` float32, noisy unless all steps are done.
-        angles: `(B, n_in)` of the next step if they have been sent to a device. They are kept rather than computed
+        sent: Circuits that the next step needs, if they have been sent to a device. They are kept rather than computed
             again, since another machine's last digits would make another job of them.
     """
 
     step: int
     images: NDArray[np.float32]
-    angles: NDArray[np.float64] | None = None
+    sent: Round | None = None
 
     def save(self, path: Path, key: str) -> None:
         """Write an npz file, atomically; `key` names the run that it belongs to."""
         arrays = {"step": np.array(self.step), "images": self.images, "key": np.array(key)}
-        if self.angles is not None:
-            arrays["angles"] = self.angles
+        if self.sent is not None:
+            arrays |= {"steps": np.array(self.sent.steps), "angles": self.sent.angles, "rows": self.sent.rows}
         with atomic_path(path) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
@@ -60,10 +62,15 @@ class ReverseState:
         """
         if not path.exists():
             return None
-        stored = read_arrays(path, ("step", "images", "key"), optional=("angles",))
+        stored = read_arrays(path, ("step", "images", "key"), optional=("steps", "angles", "rows"))
         if str(stored["key"]) != key:
             return None
-        return cls(int(stored["step"]), stored["images"], stored.get("angles"))
+        step, angles, sent = int(stored["step"]), stored.get("angles"), None
+        if angles is not None:
+            # Before there were rounds, a state held the angles of its own step, one row per image.
+            rows = stored["rows"] if "rows" in stored else np.arange(len(angles))[None]
+            sent = Round(tuple(stored["steps"].tolist()) if "steps" in stored else (step,), angles, rows)
+        return cls(step, stored["images"], sent)
 
 
 class ReverseProcess:
@@ -109,9 +116,37 @@ class ReverseProcess:
         """Pure noise."""
         return ReverseState(0, self._noise(0).numpy())
 
+    @property
+    def together(self) -> bool:
+        """Whether the circuits of all steps can be sent together: the bottleneck does not see the image."""
+        return not self.model.bottleneck.sees_image
+
+    def rounds(self, device_steps: Collection[int]) -> list[tuple[int, ...]]:
+        """Denoising steps on the device, in groups whose circuits can be sent together; each queues once."""
+        steps = tuple(sorted(device_steps))
+        return [steps] if self.together else [(step,) for step in steps]
+
+    @torch.no_grad()
+    def known_round(self, steps: Sequence[int]) -> Round:
+        """The circuits of denoising steps, from classes and time alone; only where the image is not seen (`together`).
+
+        Args:
+            steps: Denoising steps.
+        """
+        labels, images = None, np.zeros(len(self.seeds), dtype=np.int64)
+        classes = 1
+        if self.labels is not None:
+            # One row of the network per class: rows of one class differ in their last digits.
+            distinct, inverse = np.unique(self.labels, axis=0, return_inverse=True)
+            classes, images = len(distinct), inverse.reshape(-1)
+            labels = torch.from_numpy(np.tile(distinct, (len(steps), *[1] * (distinct.ndim - 1))))
+        times = self._sampler.timesteps[list(steps)].repeat_interleave(classes)
+        angles = self.model.core_inputs_without_image(times, labels).double().numpy()
+        return Round.of(steps, angles.reshape(len(steps), classes, -1)[:, images])
+
     def simulate(self, save: Callable[[ReverseState], None] = lambda state: None) -> ReverseState:
         """All steps from pure noise with exact expectation values; `save` is called after each."""
-        return self.run(self.start(), lambda _, angles: self.exact.values(angles), (), save)
+        return self.run(self.start(), lambda asked: self.exact.values(asked.angles), (), save)
 
     def run(
         self,
@@ -124,32 +159,39 @@ class ReverseProcess:
 
         Args:
             state: From `start`, or as last given to `save`.
-            evaluate: `(step, angles (B, n_in)) -> expectation values (B, n_out)`, called at the steps in
-                `device_steps`; whatever it raises ends the run, which `save` has made ready to go on.
+            evaluate: Called once for each round of `device_steps`; whatever it raises ends the run, which `save` has
+                made ready to go on.
             device_steps: All other steps use exact simulation.
-            save: Called before each step of `device_steps` and after every step.
+            save: Called before each round and after every step.
 
         Returns:
             The state after the last step.
         """
         current = state
+        values: NDArray[np.float64] | None = None
+
+        def measured(encoded: Encoded) -> NDArray[np.float64]:
+            nonlocal current, values
+            if current.sent is None:
+                current = replace(current, sent=self._round(current.step, encoded, device_steps))
+                save(current)
+            assert current.sent is not None
+            if values is None:
+                values = evaluate(current.sent)
+            return current.sent.of_images(current.step, values)
 
         @torch.no_grad()
         def denoise(x: Tensor, t: Tensor) -> Tensor:
-            nonlocal current
             encoded = self.model.encode(x, t)
             if current.step not in device_steps:
                 return self.model.decode(encoded, self.exact(self.model.core_inputs(encoded, self._labels)))
-            angles = current.angles
-            if angles is None:
-                angles = self._angles(encoded)
-                current = replace(current, angles=angles)
-                save(current)
-            return self.model.decode(encoded, torch.from_numpy(evaluate(current.step, angles)).to(x.dtype))
+            return self.model.decode(encoded, torch.from_numpy(measured(encoded)).to(x.dtype))
 
         def finished(step: int, x: Tensor) -> None:
-            nonlocal current
-            current = ReverseState(step + 1, x.numpy().copy())
+            nonlocal current, values
+            sent = current.sent if current.sent is not None and step < current.sent.steps[-1] else None
+            values = None if sent is None else values
+            current = ReverseState(step + 1, x.numpy().copy(), sent)
             save(current)
 
         if state.step < self.steps:
@@ -164,13 +206,11 @@ class ReverseProcess:
             )
         return current
 
-    @torch.no_grad()
-    def angles(self, x: Tensor, t: Tensor) -> NDArray[np.float64]:
-        """Encoding angles `(B, n_in)` of the circuit at images `(B, C, H, W)` and time steps `(B,)`."""
-        return self._angles(self.model.encode(x, t))
-
-    def _angles(self, encoded: Encoded) -> NDArray[np.float64]:
-        return self.model.core_inputs(encoded, self._labels).double().numpy()
+    def _round(self, step: int, encoded: Encoded, device_steps: Collection[int]) -> Round:
+        if self.together:
+            return self.known_round(sorted(later for later in device_steps if later >= step))
+        angles = self.model.core_inputs(encoded, self._labels).double().numpy()
+        return Round.of((step,), angles[None])
 
     def _noise(self, step: int) -> Tensor:
         return image_noise(self._source, self.seeds, self._shape, step)

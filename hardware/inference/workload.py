@@ -116,14 +116,14 @@ def plan_workload(run: RunDirectory, config: HardwareConfig, backend: BackendV2 
         cached_transpile(process.core.spec, backend),
         process.core.spec,
         backend,
-        images=config.images,
+        images=_sets_at_once(process, config),
         copies=config.pack,
         floor=config.pack_floor,
         spacing=config.pack_spacing,
     )
     device, executed = _programs(transpiled, process, backend)
     sessions = has_sessions(backend)
-    may_be_session = config.mode == "session" or (config.mode == "auto" and sessions)
+    may_be_session = config.mode == "session" or (config.mode == "auto" and sessions and not process.together)
     plan = make_plan(
         device,
         config,
@@ -131,6 +131,7 @@ def plan_workload(run: RunDirectory, config: HardwareConfig, backend: BackendV2 
         identity=_identity(checkpoint, transpiled),
         unet_seconds=_unet_seconds(process) if may_be_session else 0.0,
         sessions=sessions,
+        known_sets=(lambda steps: len(process.known_round(steps).angles)) if process.together else None,
         patches=patch_lines(transpiled, backend),
         calibrated=transpiled.report["calibrated"],
         remaining_seconds=seconds_left(backend),
@@ -168,6 +169,11 @@ def load_workload(
     process = _process(checkpoint, stored)
     transpiled = Transpiled.load(run.hardware)
     device, executed = _programs(transpiled, process, backend)
+    if plan.rounds != len(process.rounds(plan.qpu_steps)):
+        raise HardwareError(
+            f"`{run.hardware}` holds the plan of an earlier version, step by step, for circuits that are sent together "
+            "now: plan again"
+        )
     if plan_key(_identity(checkpoint, transpiled), stored, plan.qpu_steps) != plan.key:
         raise HardwareError(
             f"`{run.hardware}` holds a plan for another model than the last checkpoint: start again without --resume"
@@ -232,7 +238,7 @@ def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) ->
             "or start again without --resume"
         )
     # `auto` has been resolved when the run was planned.
-    mode = plan.mode if config.mode == "auto" else resolve_mode(config.mode, plan.jobs_per_step)
+    mode = plan.mode if config.mode == "auto" else resolve_mode(config.mode, plan.jobs_per_round)
     changed_plan = replace(plan, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
     check_budget(changed_plan)
     return changed_plan
@@ -241,6 +247,16 @@ def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) ->
 def _process(checkpoint: Checkpoint, config: HardwareConfig, most: int | None = None) -> ReverseProcess:
     images = config.images if most is None else min(most, config.images)
     return ReverseProcess(checkpoint, config.steps, range(config.seed, config.seed + images))
+
+
+def _sets_at_once(process: ReverseProcess, config: HardwareConfig) -> int:
+    """Parameter sets that copies of the circuit can share out, at most."""
+    if not process.together:
+        return config.images
+    listed = () if isinstance(config.qpu_steps, str) else config.qpu_steps
+    # Steps that do not exist are refused where the plan is made.
+    steps = [step for step in listed if 0 <= step < config.steps] or range(config.steps)
+    return len(process.known_round(steps).angles)
 
 
 def _programs(transpiled: Transpiled, process: ReverseProcess, backend: Any) -> tuple[Program, Program]:

@@ -43,12 +43,14 @@ class Work:
     """What one job is to do.
 
     Attributes:
-        step: Denoising step, or number of the job where each is a step of its own.
+        step: Denoising step, the first one of several that are sent together, or number of the job where each is a
+            step of its own.
         part: Number of the job within its step.
         angles: `(B, n_in)`, radians.
         content: SHA-256 (hex) of everything that decides the result but for chance.
         seed: Of the local simulation.
         seconds: Estimated device time.
+        steps: For each of the B parameter sets the denoising step that needs it; empty where all are of `step`.
     """
 
     step: int
@@ -57,6 +59,7 @@ class Work:
     content: str
     seed: int
     seconds: float = 0.0
+    steps: tuple[int, ...] = ()
 
 
 def make_work(
@@ -66,16 +69,18 @@ def make_work(
     angles: NDArray[np.float64],
     settings: dict[str, Any],
     seconds: float = 0.0,
+    steps: tuple[int, ...] = (),
 ) -> Work:
     """Name a job by its content.
 
     Args:
         program: On the whole device.
-        step: Denoising step.
-        part: Number of the job within its step.
+        step: Denoising step, the first one of several that are sent together.
+        part: Number of the job among those that are sent together.
         angles: `(B, n_in)`.
         settings: JSON-able: backend, level, shots and, for a local simulation, its seed.
         seconds: Estimated device time; not part of the name.
+        steps: For each parameter set the denoising step that needs it; not part of the name either.
     """
     values = np.ascontiguousarray(angles, dtype=np.float64)
     content = {
@@ -88,7 +93,7 @@ def make_work(
         **settings,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Work(step, part, values, digest, seed=int(digest[:7], 16), seconds=seconds)
+    return Work(step, part, values, digest, seed=int(digest[:7], 16), seconds=seconds, steps=steps)
 
 
 def run_id(run: RunDirectory) -> str:
@@ -223,6 +228,7 @@ class ResultStore:
                 errors=result.errors,
                 content=np.array(work.content),
                 provenance=np.array(json.dumps(provenance)),
+                steps=np.array(work.steps or [work.step] * len(work.angles), dtype=np.int64),
             )
         return path
 
@@ -242,9 +248,12 @@ class ResultStore:
 
 
 def read_result(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays of a result file: `angles` (B, n_in), `values` and `errors` (B, n_out), `content`, `provenance` (JSON).
+    """Arrays of a result file.
+
+    `angles` (B, n_in), `values` and `errors` (B, n_out), `content`, `provenance` (JSON) and, unless an earlier version
+    wrote it, `steps` (B,).
 
     Raises:
         HardwareError: Not such a file.
     """
-    return read_arrays(path, ("angles", "values", "errors", "content", "provenance"))
+    return read_arrays(path, ("angles", "values", "errors", "content", "provenance"), optional=("steps",))

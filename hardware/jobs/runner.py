@@ -68,7 +68,7 @@ class JobRunner(Generic[ResultT]):
 
     def __enter__(self) -> JobRunner[ResultT]:
         """Close what an earlier process has left open at the service."""
-        if not self._local and self._allowance.new_steps != 0:
+        if not self._local and self._allowance.new_rounds != 0:
             self._mode.close_left_open()
         return self
 
@@ -77,7 +77,7 @@ class JobRunner(Generic[ResultT]):
         self._mode.close()
 
     def results(self, works: Sequence[Work]) -> list[ResultT]:
-        """Results of the jobs of one step; all that are missing are sent before the first is waited for.
+        """Results of independent jobs; all that are missing are sent before the first is waited for.
 
         Raises:
             JobPendingError: A job is not done and may not be waited for any longer.
@@ -114,10 +114,10 @@ class JobRunner(Generic[ResultT]):
 
     def _require_leave(self, unsent: list[Work]) -> None:
         allowance = self._allowance
-        if allowance.new_steps is not None:
-            if allowance.new_steps < 1:
+        if allowance.new_rounds is not None:
+            if allowance.new_rounds < 1:
                 raise NotSentError(f"{self._task.title(unsent[0])} waits for its jobs to be sent")
-            allowance.new_steps -= 1
+            allowance.new_rounds -= 1
         self._require_seconds(unsent)
         if not self._local:
             self._require_device()
@@ -246,7 +246,8 @@ class JobRunner(Generic[ResultT]):
 
     def _place(self, work: Work) -> dict[str, Any]:
         file = self._store.path(work).name
-        return {"plan": self._bill.key, "step": work.step, "part": work.part, "file": file}
+        steps = {"steps": sorted(set(work.steps))} if work.steps else {}
+        return {"plan": self._bill.key, "step": work.step, **steps, "part": work.part, "file": file}
 
     def _budget_left(self) -> float | None:
         budget = self._bill.budget_seconds

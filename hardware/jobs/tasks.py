@@ -20,18 +20,18 @@ class Allowance:
     """What a runner may do.
 
     Attributes:
-        new_steps: Steps for which it may still send jobs; `None` for any number.
+        new_rounds: Groups of independent jobs that it may still send; `None` for any number.
         wait: Whether it waits for jobs that are not done. Local jobs are always waited for: they end with the process.
         wait_seconds: For one job at most; `None` for ever.
     """
 
-    new_steps: int | None
+    new_rounds: int | None
     wait: bool
     wait_seconds: float | None = None
 
 
 class NotSentError(JobError):
-    """A step whose jobs have not been sent, and the allowance is used up."""
+    """Jobs that have not been sent, and the allowance is used up."""
 
 
 @dataclass(frozen=True)

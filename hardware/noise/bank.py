@@ -186,7 +186,7 @@ class _Jobs:
             settings={"backend": plan.backend, "calibrated": plan.calibrated, "draw": plan.draw},
         )
         bill = Bill(plan.key, f"noise-{plan.key}", plan.backend, plan.mode, plan.budget_seconds, plan.calibrated)
-        allowance = Allowance(new_steps=None, wait=True, wait_seconds=wait_seconds)
+        allowance = Allowance(new_rounds=None, wait=True, wait_seconds=wait_seconds)
         reopen = partial(open_backend, plan.backend)
         self.jobs = JobRunner(task, bill, log, BitStore(draw.folder / "results"), reopen, allowance, echo)
 

@@ -6,17 +6,18 @@ the bill; `hardware.planning.costs` has the numbers.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hardware.errors import BudgetError, HardwareError
 from hardware.placement.program import Program
-from hardware.planning.costs import costs_by_level, step_cost
+from hardware.planning.costs import RoundCost, costs_by_level, round_cost
 from hardware.service.backends import device_name
 from hardware.service.modes import Mode, resolve_mode
 from hardware.stored_plans import StoredPlan
@@ -54,7 +55,12 @@ class Plan(StoredPlan):
         pack: Copies of the circuit side by side.
         patches: A line of each copy: `patch`, `layout`, `estimated_success`, ...
         calibrated: Date of the calibration that the circuit was placed by; `None` for a simulator.
-        jobs_per_step: Jobs of one such step.
+        rounds: Times that the run waits in the queue: one per such step or, where the circuits of all steps can be sent
+            together, one in all.
+        jobs_per_round: Jobs that are sent together.
+        parameter_sets: Distinct circuits in all; where they depend on the images, the most that there can be.
+        step_by_step: What the same steps would take with a circuit per image and step: `jobs`, `executions`, `seconds`,
+            `rounds`; `None` where that is the plan itself.
         parameter_bytes: Parameter values of the largest request.
         open_plan_share: Part of the Open plan's 600 s per 28 days.
         remaining_seconds: What is left of the account's quota; `None` if unknown, or for a local backend.
@@ -84,7 +90,10 @@ class Plan(StoredPlan):
     pack: int
     patches: tuple[dict[str, Any], ...]
     calibrated: str | None
-    jobs_per_step: int
+    rounds: int
+    jobs_per_round: int
+    parameter_sets: int
+    step_by_step: dict[str, Any] | None
     parameter_bytes: int
     open_plan_share: float
     remaining_seconds: float | None
@@ -94,15 +103,44 @@ class Plan(StoredPlan):
     config: dict[str, Any]
     key: str
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Plan:
+        """The inverse of `to_dict`; a plan from before there were rounds has one per step."""
+        if "jobs_per_step" in values:
+            values = dict(values)
+            rounds = len(values["qpu_steps"])
+            values |= {"rounds": rounds, "jobs_per_round": values.pop("jobs_per_step"), "step_by_step": None}
+            values["parameter_sets"] = rounds * values["images"]
+        return super().from_dict(values)
+
+    @property
+    def sets_per_round(self) -> int:
+        """Distinct circuits that are sent together, at most."""
+        return self.parameter_sets // self.rounds
+
     def summary(self) -> str:
         """One line for people."""
         packed = f", {self.pack} images at a time" if self.pack > 1 else ""
         left = "" if self.quota_share is None else f", {self.quota_share:.0%} of what is left"
         return (
-            f"{self.jobs} jobs, {self.executions:,} executions{packed}, {self.seconds:.0f} s on {self.device} "
+            f"{self.jobs} jobs, {queue_waits(self.rounds)}, {self.executions:,} executions{packed}, "
+            f"{self.seconds:.0f} s on {self.device} "
             f"({self.open_plan_share:.0%} of an Open plan's {OPEN_PLAN_SECONDS:.0f} s per 28 days{left}); "
             f"denoising steps on the device: {', '.join(map(str, self.qpu_steps))} of 0 to {self.steps - 1}"
         )
+
+
+def queue_waits(rounds: int) -> str:
+    """A number of queue waits, for people."""
+    return "1 queue wait" if rounds == 1 else f"{rounds} queue waits"
+
+
+class _Price(NamedTuple):
+    mode: Mode
+    sets: int
+    rounds: int
+    cost: RoundCost
+    seconds: float
 
 
 def make_plan(
@@ -113,6 +151,7 @@ def make_plan(
     identity: str,
     unet_seconds: float = 0.0,
     sessions: bool = False,
+    known_sets: Callable[[Sequence[int]], int] | None = None,
     patches: Sequence[dict[str, Any]] = (),
     calibrated: str | None = None,
     remaining_seconds: float | None = None,
@@ -126,6 +165,8 @@ def make_plan(
         identity: Content hash of model, circuit and layout.
         unet_seconds: Time of the classical network per step; counts in a session.
         sessions: Whether the account's plan has sessions.
+        known_sets: Number of distinct parameter sets of given denoising steps, where they can be sent together; `None`
+            where they depend on the images of the step before.
         patches: Lines of the copies of the circuit.
         calibrated: Date of the calibration.
         remaining_seconds: What is left of the account's quota.
@@ -134,20 +175,31 @@ def make_plan(
         BudgetError: The plan, or with `auto` even a single step, takes more than the budget.
         HardwareError: `qpu_steps` names a step that does not exist, or a job cannot be split far enough.
     """
-    cost = step_cost(program, config)
-    single = config.steps == 1 or (isinstance(config.qpu_steps, list) and len(set(config.qpu_steps)) == 1)
-    mode = resolve_mode(config.mode, cost.jobs, dependent=not single, sessions=sessions)
-    seconds_per_step = cost.seconds + (unet_seconds if mode == "session" else 0.0)
     measured = tuple(float(value) for value in sensitivity()) if config.qpu_steps == "auto" else None
-    chosen = choose_steps(config, seconds_per_step, measured, str(program.backend.name))
-    seconds = seconds_per_step * len(chosen)
+
+    @functools.cache
+    def cost_of(sets: int) -> RoundCost:
+        return round_cost(program, config, sets)
+
+    def price(steps: Sequence[int]) -> _Price:
+        sets = config.images if known_sets is None else known_sets(steps)
+        rounds = len(steps) if known_sets is None else 1
+        cost = cost_of(sets)
+        mode = resolve_mode(config.mode, cost.jobs, dependent=several and known_sets is None, sessions=sessions)
+        waiting = unet_seconds * len(steps) if mode == "session" else 0.0
+        return _Price(mode, sets, rounds, cost, cost.seconds * rounds + waiting)
+
+    several = config.steps > 1 and not (isinstance(config.qpu_steps, list) and len(set(config.qpu_steps)) == 1)
+    chosen = choose_steps(config, lambda steps: price(steps).seconds, measured, str(program.backend.name))
+    mode, sets, rounds, cost, seconds = price(chosen)
+    each = None if known_sets is None else cost_of(config.images)
     plan = Plan(
         backend=config.backend,
         device=device_name(program.backend),
         mode=mode,
-        jobs=cost.jobs * len(chosen),
+        jobs=cost.jobs * rounds,
         shots=config.shots,
-        executions=cost.executions * len(chosen),
+        executions=cost.executions * rounds,
         seconds=seconds,
         budget_seconds=config.budget_seconds,
         images=config.images,
@@ -158,12 +210,15 @@ def make_plan(
         pack=program.copies,
         patches=tuple(patches),
         calibrated=calibrated,
-        jobs_per_step=cost.jobs,
+        rounds=rounds,
+        jobs_per_round=cost.jobs,
+        parameter_sets=sets * rounds,
+        step_by_step=None if each is None else each.times(len(chosen)),
         parameter_bytes=cost.parameter_bytes,
         open_plan_share=seconds / OPEN_PLAN_SECONDS,
         remaining_seconds=remaining_seconds,
         quota_share=None if not remaining_seconds else seconds / remaining_seconds,
-        levels=tuple(costs_by_level(program, config, cost, len(chosen), unet_seconds)),
+        levels=tuple(costs_by_level(program, config, cost, sets, rounds, unet_seconds * len(chosen))),
         sensitivity=measured,
         config=config.model_dump(),
         key=plan_key(identity, config, chosen),
@@ -183,7 +238,7 @@ def check_budget(plan: Plan) -> None:
 
 
 def choose_steps(
-    config: HardwareConfig, seconds_per_step: float, sensitivity: Sequence[float] | None, backend: str
+    config: HardwareConfig, seconds: Callable[[Sequence[int]], float], sensitivity: Sequence[float] | None, backend: str
 ) -> tuple[int, ...]:
     """Denoising steps that use the device, in order.
 
@@ -191,7 +246,7 @@ def choose_steps(
 
     Args:
         config: Steps and budget.
-        seconds_per_step: Device time of one step in seconds.
+        seconds: Device time of given steps in seconds.
         sensitivity: How much the images depend on the core, one number per step; needed for `auto`.
         backend: Name of the device, for messages.
 
@@ -207,15 +262,16 @@ def choose_steps(
             raise HardwareError(f"qpu_steps {config.qpu_steps}: name at least one of the steps 0 to {config.steps - 1}")
         return tuple(sorted(set(config.qpu_steps)))
     weights = np.asarray(sensitivity, dtype=np.float64)
-    affordable = config.steps
-    if config.budget_seconds is not None:
-        affordable = int(config.budget_seconds / seconds_per_step + 1e-9)
-        if affordable < 1:
-            raise BudgetError(_too_small(config.budget_seconds, seconds_per_step, "a single denoising step", backend))
-    order = np.argsort(-weights, kind="stable")
+    order = [int(step) for step in np.argsort(-weights, kind="stable")]
     carried = np.cumsum(weights[order])
     enough = int(np.searchsorted(carried, SENSITIVITY_SHARE * carried[-1])) + 1
-    return tuple(sorted(int(step) for step in order[: min(enough, affordable)]))
+    budget = config.budget_seconds
+    if budget is not None:
+        while enough and seconds(order[:enough]) > budget + 1e-9:
+            enough -= 1
+        if not enough:
+            raise BudgetError(_too_small(budget, seconds(order[:1]), "a single denoising step", backend))
+    return tuple(sorted(order[:enough]))
 
 
 def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What a denoising step costs on a device: jobs within the service's limits, executions, seconds.
+"""What circuits that are sent together cost on a device: jobs within the service's limits, executions, seconds.
 
 Seconds are 2 per job + (repetition delay + circuit length) x executions; in a session, which is billed by wall clock,
 the classical network's time between two jobs is added.
@@ -28,11 +28,11 @@ MAX_PARAMETER_BYTES_PER_JOB = 2_000_000
 
 
 @dataclass(frozen=True)
-class StepCost:
-    """One denoising step on the device.
+class RoundCost:
+    """Circuits that are sent together.
 
     Attributes:
-        jobs: Jobs that its images are split into.
+        jobs: Jobs that their parameter sets are split into.
         executions: Circuit executions of all of them.
         seconds: Device time.
         parameter_bytes: Of the largest request.
@@ -43,17 +43,31 @@ class StepCost:
     seconds: float
     parameter_bytes: int
 
+    def times(self, rounds: int) -> dict[str, Any]:
+        """The price of as many such rounds: `jobs`, `executions`, `seconds`, `rounds`."""
+        return {
+            "jobs": self.jobs * rounds,
+            "executions": self.executions * rounds,
+            "seconds": self.seconds * rounds,
+            "rounds": rounds,
+        }
 
-def step_cost(program: Program, config: HardwareConfig) -> StepCost:
-    """Cost of one denoising step, its images split into jobs at the service's limits.
+
+def round_cost(program: Program, config: HardwareConfig, sets: int) -> RoundCost:
+    """Cost of circuits that are sent together, split into jobs at the service's limits.
+
+    Args:
+        program: The circuit on the device.
+        config: Options of the run.
+        sets: Parameter sets; of one denoising step, one per image at most.
 
     Raises:
-        HardwareError: A single image is over the limits.
+        HardwareError: A single parameter set is over the limits.
     """
     options = job_options(config)
-    jobs = math.ceil(math.ceil(config.images / program.copies) / MAX_PARAMETER_SETS_PER_JOB)
+    jobs = math.ceil(math.ceil(sets / program.copies) / MAX_PARAMETER_SETS_PER_JOB)
     while True:
-        largest = _prepare(program, math.ceil(config.images / jobs), options)
+        largest = _prepare(program, math.ceil(sets / jobs), options)
         excess = max(
             largest.executions / MAX_EXECUTIONS_PER_JOB,
             largest.seconds / MAX_SECONDS_PER_JOB,
@@ -61,15 +75,15 @@ def step_cost(program: Program, config: HardwareConfig) -> StepCost:
         )
         if excess <= 1:
             break
-        if jobs == config.images:
+        if jobs == sets:
             raise HardwareError(
                 f"one image takes {largest.executions:,} executions and {largest.seconds:.0f} s, a job at most "
                 f"{MAX_EXECUTIONS_PER_JOB:,} and {MAX_SECONDS_PER_JOB:.0f} s: take fewer shots"
             )
-        jobs = min(config.images, max(jobs + 1, math.ceil(jobs * excess)))
-    sizes = part_sizes(config.images, jobs)
+        jobs = min(sets, max(jobs + 1, math.ceil(jobs * excess)))
+    sizes = part_sizes(sets, jobs)
     by_size = {size: largest if size == sizes[0] else _prepare(program, size, options) for size in set(sizes)}
-    return StepCost(
+    return RoundCost(
         jobs=jobs,
         executions=sum(by_size[size].executions for size in sizes),
         seconds=sum(by_size[size].seconds for size in sizes),
@@ -78,9 +92,9 @@ def step_cost(program: Program, config: HardwareConfig) -> StepCost:
 
 
 def costs_by_level(
-    program: Program, config: HardwareConfig, cost: StepCost, steps: int, unet_seconds: float = 0.0
+    program: Program, config: HardwareConfig, cost: RoundCost, sets: int, rounds: int, unet_seconds: float = 0.0
 ) -> Iterator[dict[str, Any]]:
-    """What the same denoising steps would take at each resilience level of the Estimator, and with the Sampler.
+    """What the same circuits would take at each resilience level of the Estimator, and with the Sampler.
 
     Twirling and decoupling are kept, mitigation is that of the level. What cannot run is left out: the Sampler where an
     observable is not diagonal, a level at which one image is over the limits, extrapolation with fractional gates.
@@ -88,9 +102,10 @@ def costs_by_level(
     Args:
         program: The circuit on the device.
         config: Options as configured.
-        cost: What a step costs as configured.
-        steps: Number of steps on the device.
-        unet_seconds: Time of the network at home in one step, which a session is billed for.
+        cost: What a round costs as configured.
+        sets: Parameter sets of a round.
+        rounds: Their number.
+        unet_seconds: Time of the network at home in all steps on the device, which a session is billed for.
     """
     narrow = without_idle_qubits(program)
     levels = (0, 1) if config.fractional_gates else (0, 1, 2)
@@ -99,22 +114,22 @@ def costs_by_level(
         changed = {**variant, **LEVEL_MITIGATION}
         own = all(getattr(config, key) == value for key, value in changed.items())
         try:
-            priced = cost if own else step_cost(narrow, config.model_copy(update=changed))
+            priced = cost if own else round_cost(narrow, config.model_copy(update=changed), sets)
         except HardwareError:
             continue
         waiting = unet_seconds if resolve_mode(config.mode, priced.jobs) == "session" else 0.0
         yield {
             **variant,
-            "jobs": priced.jobs * steps,
-            "executions": priced.executions * steps,
-            "seconds": (priced.seconds + waiting) * steps,
+            "jobs": priced.jobs * rounds,
+            "executions": priced.executions * rounds,
+            "seconds": priced.seconds * rounds + waiting,
             "parameter_bytes": priced.parameter_bytes,
         }
 
 
-def part_sizes(images: int, jobs: int) -> list[int]:
-    """Images per job, as equal as possible, larger ones first."""
-    return [images // jobs + (index < images % jobs) for index in range(jobs)]
+def part_sizes(sets: int, jobs: int) -> list[int]:
+    """Parameter sets per job, as equal as possible, larger ones first."""
+    return [sets // jobs + (index < sets % jobs) for index in range(jobs)]
 
 
 def _prepare(program: Program, samples: int, options: Any) -> Prepared:

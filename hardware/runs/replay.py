@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hardware.comparison.expectation_values import compare
 from hardware.errors import HardwareError
+from hardware.inference.rounds import Round
 from hardware.inference.workload import Workload, load_workload
 from hardware.jobs.job_log import JobLog, read_result
 from qhybrid.rundir import RunDirectory
@@ -25,7 +26,7 @@ _TOLERANCE = 1e-3
 
 
 class ReplayEvaluator:
-    """`(step, angles) -> expectation values` from the results that a run has stored.
+    """Expectation values of a round from the results that a run has stored.
 
     Args:
         workload: The planned run.
@@ -35,12 +36,13 @@ class ReplayEvaluator:
         self._folder = workload.run.hardware
         self._rows = JobLog(self._folder / "jobs.jsonl").results(workload.plan.key)
 
-    def __call__(self, step: int, angles: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Stored expectation values `(B, n_out)` of a denoising step.
+    def __call__(self, asked: Round) -> NDArray[np.float64]:
+        """Stored expectation values `(D, n_out)` of the parameter sets of a round.
 
         Raises:
-            HardwareError: The step has no result, or one of other parameters.
+            HardwareError: The round has no result, or one of other parameters.
         """
+        step, angles = asked.steps[0], asked.angles
         files = [read_result(self._folder / "results" / row["file"]) for row in self._rows if row["step"] == step]
         if not files:
             raise HardwareError(

@@ -1,12 +1,13 @@
 """A run directory's way to a device: plan, submit, fetch, infer.
 
     plan    transpiles, prices, writes plan.json, isa.qpy, transpiled.json, layout.png; sends nothing
-    submit  sends the jobs of the next denoising step that uses the device, and ends
+    submit  sends all jobs that can be sent now, and ends: those of the next denoising step that uses the device, or of
+            all such steps where their circuits do not depend on the images
     fetch   takes the results that are there, goes on with the U-Net at home up to the next such step; sends nothing
     infer   all of it: sends, waits, goes on, until the images are done and compared
 
 All of them find the run's state in `hardware/` (plan.json, state.npz, jobs.jsonl, results/), so each can follow any
-other, in another process or on another machine. A denoising step is repeatable: its angles are stored before its jobs
+other, in another process or on another machine. A round is repeatable: its angles are stored before its jobs
 are sent, jobs are named by their content, results are stored before they are used.
 """
 
@@ -51,12 +52,14 @@ class Advance:
         finished: Whether the images are done.
         step: The next denoising step.
         steps: All of them.
+        waits: Times that the run still waits in the queue, present jobs included.
         message: One line for people.
     """
 
     finished: bool
     step: int
     steps: int
+    waits: int
     message: str
 
 
@@ -99,7 +102,7 @@ def submit(
     echo: Echo = silent,
     show: Show | None = None,
 ) -> Advance:
-    """Send the jobs of the next denoising step that uses the device; nothing is waited for.
+    """Send all jobs that can be sent now; nothing is waited for.
 
     A local device computes them at once, since a local job ends with its process.
 
@@ -120,7 +123,7 @@ def submit(
         if show is not None:
             show(workload.plan)
     _begin(workload, yes)
-    return _advance(workload, Allowance(new_steps=1, wait=False), echo)
+    return _advance(workload, Allowance(new_rounds=1, wait=False), echo)
 
 
 @_alone
@@ -130,7 +133,7 @@ def fetch(run: RunDirectory | str | Path, *, echo: Echo = silent) -> Advance:
     Raises:
         HardwareError: Nothing was planned in this run directory; a job failed.
     """
-    return _advance(planned_workload(open_run(run)), Allowance(new_steps=0, wait=False), echo)
+    return _advance(planned_workload(open_run(run)), Allowance(new_rounds=0, wait=False), echo)
 
 
 @_alone
@@ -180,7 +183,7 @@ def infer(
     _begin(workload, yes)
     if not resume:
         workload.state_file.unlink(missing_ok=True)
-    reached = _advance(workload, Allowance(new_steps=None, wait=True, wait_seconds=wait_seconds), echo)
+    reached = _advance(workload, Allowance(new_rounds=None, wait=True, wait_seconds=wait_seconds), echo)
     if not reached.finished:
         raise JobPendingError(f"{reached.message}: nothing is lost; go on with --resume, or with `fetch`")
     comparison = compare(workload)
@@ -252,4 +255,5 @@ def _advance(workload: Workload, allowance: Allowance, echo: Echo) -> Advance:
     finished = latest.step == plan.steps
     if finished:
         workload.save_images(torch.from_numpy(latest.images))
-    return Advance(finished, latest.step, plan.steps, message or f"all {plan.steps} denoising steps are done")
+    waits = sum(steps[-1] >= latest.step for steps in process.rounds(plan.qpu_steps))
+    return Advance(finished, latest.step, plan.steps, waits, message or f"all {plan.steps} denoising steps are done")

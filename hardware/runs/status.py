@@ -27,7 +27,9 @@ def status(run: RunDirectory | str | Path) -> dict[str, Any]:
     jobs: dict[str, dict[str, Any]] = {}
     for row in log.rows():
         if row.get("plan") == workload.plan.key and "job" in row:
-            known = jobs.setdefault(row["job"], {"job": row["job"], "step": row["step"], "part": row["part"]})
+            known = jobs.setdefault(
+                row["job"], {key: row[key] for key in ("job", "step", "steps", "part") if key in row}
+            )
             known["state"] = row["event"]
     _ask_service(workload, log, jobs)
     done = state.step if state is not None else 0

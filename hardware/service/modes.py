@@ -36,17 +36,17 @@ def require_mode(backend: BackendV2, mode: Mode) -> None:
         raise HardwareError(f"`{backend.name}`: {OPEN_PLAN_HINT}")
 
 
-def resolve_mode(mode: str, jobs_per_step: int, *, dependent: bool = False, sessions: bool = False) -> Mode:
+def resolve_mode(mode: str, jobs_per_round: int, *, dependent: bool = False, sessions: bool = False) -> Mode:
     """Turn the configured mode into one of Runtime's.
 
-    With `auto`, jobs of successive steps, which depend on each other, go into a session where the account's plan has
+    With `auto`, jobs of successive rounds, which depend on each other, go into a session where the account's plan has
     sessions: they queue once, and the plan counts the time of the network at home, which a session bills. Several jobs
-    of one step are independent and go together in a batch.
+    of one round are independent and go together in a batch.
 
     Args:
         mode: As configured: `auto`, `job`, `batch` or `session`.
-        jobs_per_step: Jobs of one denoising step.
-        dependent: Whether several steps use the device.
+        jobs_per_round: Jobs that are sent together.
+        dependent: Whether several rounds follow each other.
         sessions: Whether the account's plan has sessions.
 
     Returns:
@@ -58,7 +58,7 @@ def resolve_mode(mode: str, jobs_per_step: int, *, dependent: bool = False, sess
     if mode == "auto":
         if dependent and sessions:
             return "session"
-        return "batch" if jobs_per_step > 1 else "job"
+        return "batch" if jobs_per_round > 1 else "job"
     if mode in ("job", "batch", "session"):
         return mode  # type: ignore[return-value]
     raise HardwareError(f"mode `{mode}` is unknown: choose auto, job, batch or session")

@@ -94,11 +94,16 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.excite.bias)
         self.embed_class = ClassEmbedding(classes, time_dim) if "class" in self.sees else None
 
+    @property
+    def sees_image(self) -> bool:
+        """Whether the core's inputs depend on the noisy image; else class and time alone decide them."""
+        return "image" in self.sees or self.place == "features"
+
     def inputs(self, features: Tensor, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the core is evaluated at.
 
         Args:
-            features: The encoder's deepest features `(B, C, h, w)`.
+            features: The encoder's deepest features `(B, C, h, w)`; of any C where the image is not seen.
             embedding: Time embedding `(B, time_dim)`.
             labels: See `ClassEmbedding`; by default no label. Not for an unconditional model.
 
@@ -154,6 +159,11 @@ class NoBottleneck(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.core = nn.Identity()
+
+    @property
+    def sees_image(self) -> bool:
+        """Nothing is seen."""
+        return False
 
     def inputs(self, features: Tensor, embedding: Tensor, labels: Tensor | None = None) -> Tensor:
         """No input: `(B, 0)`.

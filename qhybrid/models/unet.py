@@ -93,6 +93,11 @@ class UNet(nn.Module):
         """What the bottleneck's core is to be evaluated at, `(rows, n_in)`; of a circuit, angles in radians."""
         return self.bottleneck.inputs(encoded.features, encoded.embedding, labels)
 
+    def core_inputs_without_image(self, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        """`core_inputs` of a bottleneck that does not see the image, from time steps `(B,)` and labels alone."""
+        embedding = self.embed_time(t)
+        return self.bottleneck.inputs(embedding.new_empty(len(t), 0, 1, 1), embedding, labels)
+
     def decode(self, encoded: Encoded, outputs: Tensor) -> Tensor:
         """The second half, from the core's outputs `(rows, n_out)` to the prediction `(B, C, H, W)`."""
         h, embedding = self.bottleneck.apply_outputs(encoded.features, encoded.embedding, outputs)

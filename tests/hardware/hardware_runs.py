@@ -1,11 +1,15 @@
 """Run directories with a small hybrid model whose weights are random: hardware asks for no training."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from qhybrid.checkpoints.checkpoint import save_checkpoint
 from qhybrid.config import RunConfig, build_config
+from qhybrid.data.labels import LabelSpace
 from qhybrid.models.build import build_model
 from qhybrid.rundir import RunDirectory
 
@@ -23,6 +27,30 @@ def tiny_config(**quantum: object) -> RunConfig:
             "diffusion": {"timesteps": 50},
         }
     )
+
+
+def conditional_run(folder: Path, classes: int = 3, qubits: int = 3, **bottleneck: Any) -> RunDirectory:
+    """A conditional model whose weights are random, so that images depend on circuit, label and time."""
+    config = build_config(
+        {
+            "name": "tiny",
+            "model": {"channels": [8, 8, 8], "time_dim": 8, "condition": "class", "bottleneck": bottleneck},
+            "quantum": {"qubits": qubits, "layers": 1},
+            "diffusion": {"timesteps": 50},
+        }
+    )
+    model = build_model(config, 1, classes=classes)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.3)
+        torch.nn.init.normal_(model.bottleneck.excite.weight, std=1.0)  # type: ignore[union-attr,arg-type]
+    run = RunDirectory.create(folder, config)
+    names = tuple(str(number) for number in range(classes))
+    space = LabelSpace(names, np.arange(classes), np.full(classes, 5))
+    save_checkpoint(run, config, 1, model, model, {}, (1, 8, 8), space)
+    return run
 
 
 def write_checkpoint(run: RunDirectory, config: RunConfig, seed: int) -> None:

@@ -10,6 +10,7 @@ import torch
 import hardware
 from hardware.errors import HardwareError
 from hardware.inference.reverse_process import ReverseProcess, ReverseState
+from hardware.inference.rounds import Round
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from qhybrid.config import HardwareConfig, RunConfig, SamplingConfig, build_config
 from qhybrid.data.images import to_uint8
@@ -77,9 +78,10 @@ def test_without_the_image_in_sight_the_angles_of_every_step_are_known_beforehan
     for seeds in (range(6), range(100, 106)):
         process = ReverseProcess(load_checkpoint(run.path), 3, seeds)
 
-        def evaluate(step: int, angles: np.ndarray, process: ReverseProcess = process) -> np.ndarray:
-            seen.setdefault(step, []).append(angles)
-            return process.exact.values(angles)
+        def evaluate(asked: Round, process: ReverseProcess = process) -> np.ndarray:
+            for step in asked.steps:
+                seen.setdefault(step, []).append(asked.of_images(step, asked.angles))
+            return process.exact.values(asked.angles)
 
         process.run(process.start(), evaluate, range(3))
     for step in range(3):
@@ -104,7 +106,7 @@ def test_a_step_on_the_device_runs_the_network_once(checkpoint: Checkpoint) -> N
     process.model.stem.register_forward_hook(count("first"))
     process.model.head.register_forward_hook(count("second"))
     process.core.register_forward_hook(count("circuit"))
-    process.run(process.start(), lambda _, angles: process.exact.values(angles), (1, 2))
+    process.run(process.start(), lambda asked: process.exact.values(asked.angles), (1, 2))
     # The simulated circuit of training is never asked: its outputs come from exact simulation or from the device.
     assert calls == {"first": 4, "second": 4, "circuit": 0}
 
@@ -113,10 +115,10 @@ def test_exact_values_at_every_step_are_exact_simulation_bit_for_bit(checkpoint:
     process = ReverseProcess(checkpoint, 4, range(3))
     simulated = process.simulate()
     stored: list[ReverseState] = []
-    states = process.run(process.start(), lambda _, angles: process.exact.values(angles), range(4), stored.append)
+    states = process.run(process.start(), lambda asked: process.exact.values(asked.angles), range(4), stored.append)
     # The device's values come in double precision, those of simulation in that of the network.
     assert np.array_equal(states.images, simulated.images)
-    assert [state.step for state in stored if state.angles is not None] == [0, 1, 2, 3]
+    assert [state.step for state in stored if state.sent is not None] == [0, 1, 2, 3]
     assert to_uint8(torch.from_numpy(states.images)).shape == (3, 8, 8)
 
 

@@ -6,9 +6,9 @@ from loopback import Loopback
 
 import hardware
 from hardware.errors import HardwareError
-from hardware.inference.reverse_process import ReverseProcess
 from hardware.jobs.job_log import JobLog
 from qhybrid.config import HardwareConfig
+from qhybrid.models.unet import UNet
 
 OPTIONS = HardwareConfig(backend="ibm_manila", images=1, steps=2, qpu_steps=[1], shots=16)
 
@@ -31,8 +31,8 @@ def test_a_job_whose_line_was_lost_is_found_by_its_tags_and_its_angles_are_not_c
         with pytest.raises(Lost):
             hardware.infer(run, OPTIONS, yes=True)
     assert (len(service.jobs), (run.hardware / "jobs.jsonl").exists()) == (1, False)
-    genuine = ReverseProcess.angles
-    monkeypatch.setattr(ReverseProcess, "angles", lambda self, x, t: genuine(self, x, t) + 1e-7)
+    genuine = UNet.core_inputs
+    monkeypatch.setattr(UNet, "core_inputs", lambda self, encoded, labels=None: genuine(self, encoded, labels) + 1e-5)
     hardware.infer(run, OPTIONS, yes=True, resume=True)
     assert len(service.jobs) == 1
 

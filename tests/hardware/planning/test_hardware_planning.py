@@ -85,11 +85,11 @@ def test_images_are_split_into_jobs_at_the_limits(torino: Program, monkeypatch: 
     whole = plan(torino, images=10, steps=2, shots=100)
     monkeypatch.setattr(costs, "MAX_EXECUTIONS_PER_JOB", 400)
     split = plan(torino, images=10, steps=2, shots=100)
-    assert (split.jobs_per_step, split.jobs, split.mode) == (3, 6, "batch")
+    assert (split.jobs_per_round, split.jobs, split.mode) == (3, 6, "batch")
     assert split.executions == whole.executions
     assert split.seconds == pytest.approx(whole.seconds + 4 * 2)
     monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 2)
-    assert plan(torino, images=10, steps=2, shots=100).jobs_per_step == 5
+    assert plan(torino, images=10, steps=2, shots=100).jobs_per_round == 5
     monkeypatch.setattr(costs, "MAX_EXECUTIONS_PER_JOB", 99)
     with pytest.raises(HardwareError, match="one image takes 100 executions"):
         plan(torino, images=10, steps=2, shots=100)
