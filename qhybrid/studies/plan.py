@@ -69,6 +69,11 @@ class StudyConfig(Section):
         description="Metric that cells are compared by, named as in `evaluation.json`.",
         json_schema_extra={"enum": list(TITLES)},
     )
+    also: list[str] = Field(
+        default=[],
+        description="Further metrics that cells are compared by; each has a correction for its own comparisons.",
+        json_schema_extra={"items": {"type": "string", "enum": list(TITLES)}},
+    )
     train: Factors = Field(
         default={}, description="Factors of what is trained: factor, its levels, and the keys that each level sets."
     )
@@ -81,8 +86,12 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _names_are_usable(self) -> StudyConfig:
-        if self.metric not in TITLES:
-            raise ValueError(f"`metric: {self.metric}`: the metrics are {', '.join(TITLES)}")
+        for key, names in (("metric", [self.metric]), ("also", self.also)):
+            for metric in names:
+                if metric not in TITLES:
+                    raise ValueError(f"`{key}: {metric}`: the metrics are {', '.join(TITLES)}")
+        if len({self.metric, *self.also}) < 1 + len(self.also):
+            raise ValueError(f"`also: {self.also}` names a metric twice, or `metric: {self.metric}` again")
         if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"`seeds` are different numbers from 0, found {self.seeds}")
         for kind, factors in (("train", self.train), ("sample", self.sample)):

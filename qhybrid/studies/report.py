@@ -11,6 +11,7 @@ from typing import Any
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.files import atomic_path, write_text
 from qhybrid.studies.plan import Study, describe
+from qhybrid.studies.results import with_metric
 from qhybrid.studies.statistics import smallest_p
 
 SIGNIFICANCE = 0.05
@@ -89,22 +90,39 @@ def write_summary(result: dict[str, Any], out: Path) -> None:
 
     from qhybrid.report.charts import study_chart
 
-    tables = {"Cells": cell_table(result)}
-    if result["effects"]:
-        tables["Effect of each factor, averaged over the others"] = effect_table(result)
     # A file or pipe has no width; rich would take 80 columns and break every cell.
     console = Console() if sys.stdout.isatty() else Console(width=_COLUMNS)
-    parts = [f"# Study {result['name']}", *conclusions(result)]
-    for title, rows in tables.items():
-        shown = Table(*rows[0], title=title)
-        for row in rows[1:]:
-            shown.add_row(*row)
-        console.print(shown)
-        parts += [f"## {title}", _markdown(rows)]
-    parts.append("![Cells, their seeds and intervals](study.png)")
+    parts = [f"# Study {result['name']}"]
+    for view in views(result):
+        picture = "study.png" if view["metric"] == result["metric"] else f"study-{view['metric']}.png"
+        title = TITLES[view["metric"]]
+        tables = {f"{title}: cells": cell_table(view)}
+        if view["effects"]:
+            tables[f"{title}: effect of each factor, averaged over the others"] = effect_table(view)
+        parts += conclusions(view)
+        for heading, rows in tables.items():
+            shown = Table(*rows[0], title=heading)
+            for row in rows[1:]:
+                shown.add_row(*row)
+            console.print(shown)
+            parts += [f"## {heading}", _markdown(rows)]
+        parts.append(f"![{title} of cells, their seeds and intervals]({picture})")
+        with atomic_path(out / picture) as temporary:
+            temporary.write_bytes(study_chart(view, title))
     write_text(out / "summary.md", "\n\n".join(parts) + "\n")
-    with atomic_path(out / "study.png") as temporary:
-        temporary.write_bytes(study_chart(result, TITLES[result["metric"]]))
+
+
+def views(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a study found by its own metric, then by each further one, each as if that were the study's only metric.
+
+    Args:
+        result: See `collect`.
+    """
+    found = [result]
+    for metric, judged in result.get("also", {}).items():
+        runs = [with_metric(run, metric) for run in result["runs"]]
+        found.append({**result, **judged, "metric": metric, "runs": runs})
+    return found
 
 
 def plan_lines(study: Study, jobs: int) -> list[str]:

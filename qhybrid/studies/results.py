@@ -24,26 +24,46 @@ def collect(study: Study, out: Path) -> dict[str, Any]:
         What `study.json` holds: `runs` (every cell and seed: metric, interval, numbers of images, floor, all metrics,
         seconds; or why there is none), `cells` (means over seeds), `comparisons` (each cell with the one that has the
         levels of `reference`) and `effects` (each level of a factor named there with its reference level, averaged
-        over all other factors).
+        over all other factors); `also`, the last three for each further metric.
     """
     runs = [_row(study, training, cell, out) for training in study.trainings for cell in training.cells]
-    cells = _group(runs)
-    reference = study.config.reference_levels
     result = {
         "name": study.config.name,
         "metric": study.config.metric,
         "seeds": study.config.seeds,
         "factors": study.config.factors,
-        "reference": reference,
-        "cells": [_summary(levels, rows) for levels, rows in cells],
-        "comparisons": _comparisons(cells, reference),
-        # Of a single factor, effects would be the comparisons once more.
-        "effects": _effects(cells, study.config.factors, reference) if len(study.config.factors) > 1 else [],
+        "reference": study.config.reference_levels,
+        **_judged(study, runs),
+        "also": {metric: _judged(study, [with_metric(row, metric) for row in runs]) for metric in study.config.also},
         "runs": runs,
         "environment": describe_environment(),
     }
     write_json(out / "study.json", result)
     return result
+
+
+def _judged(study: Study, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    cells, reference = _group(runs), study.config.reference_levels
+    return {
+        "cells": [_summary(levels, rows) for levels, rows in cells],
+        "comparisons": _comparisons(cells, reference),
+        # Of a single factor, effects would be the comparisons once more.
+        "effects": _effects(cells, study.config.factors, reference) if len(study.config.factors) > 1 else [],
+    }
+
+
+def with_metric(row: dict[str, Any], metric: str) -> dict[str, Any]:
+    """A row of `runs` with another metric in the place of the study's own.
+
+    Args:
+        row: Of one cell and seed.
+        metric: Named as in `evaluation.json`.
+    """
+    if row["value"] is None:
+        return row
+    value = row["metrics"].get(metric)
+    failed = {"failed": True, "reason": f"{metric} was not measured"} if value is None else {}
+    return row | {"value": value, "interval": None, "floor": row["floors"].get(metric), **failed}
 
 
 def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, Any]:
@@ -58,14 +78,15 @@ def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, A
     metrics = judged["metrics"]
     entry = metrics[study.config.metric]
     trained = read_jsonl(RunDirectory(out / training.folder).train_log)
-    floor = entry["floor"]
+    floors = {name: other["floor"]["value"] for name, other in metrics.items() if other.get("floor") is not None}
     return row | {
         "value": entry["value"],
         "interval": entry["interval"],
-        "floor": None if floor is None else floor["value"],
+        "floor": floors.get(study.config.metric),
         "n_generated": entry.get("n_generated"),
         "n_real": entry.get("n_real"),
         "metrics": {name: other["value"] for name, other in metrics.items()},
+        "floors": floors,
         "reliance": _relied(judged.get("reliance")),
         "seconds": {"training": trained[-1]["seconds"] if trained else None, **read_json(cell_file(folder))["seconds"]},
         **({} if entry["value"] is not None else {"failed": True, "reason": entry["reason"]}),

@@ -32,7 +32,7 @@ from qhybrid.progress import progress, silent
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.generate import sample_checkpoint
 from qhybrid.studies.plan import Cell, Study, Training, cell_file, describe, failure_file, finished
-from qhybrid.studies.report import conclusions, write_summary
+from qhybrid.studies.report import conclusions, views, write_summary
 from qhybrid.studies.results import collect
 from qhybrid.training.loop import train
 
@@ -76,8 +76,9 @@ def _run_study(study: Study, out: Path, jobs: int, echo: Callable[[str], None]) 
         ) from None
     result = collect(study, out)
     write_summary(result, out)
-    for line in conclusions(result):
-        echo(line)
+    for view in views(result):
+        for line in conclusions(view):
+            echo(line)
     echo(f"study: {out / 'summary.md'}, {out / 'study.json'}, {out / 'study.png'}")
     failed = [run for run in result["runs"] if run["value"] is None]
     if failed:

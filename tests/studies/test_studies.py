@@ -16,7 +16,7 @@ from qhybrid.evaluation.features import feature_extractor
 from qhybrid.files import write_json
 from qhybrid.rundir import RunDirectory
 from qhybrid.studies.plan import cell_file, load_study
-from qhybrid.studies.report import cell_table, conclusions, seeds_needed
+from qhybrid.studies.report import cell_table, conclusions, seeds_needed, views
 from qhybrid.studies.results import collect
 
 BASE = {
@@ -72,7 +72,7 @@ def test_a_study_is_every_combination_with_each_seed(write):
         assert cell.config.sampling.seed >= first.config.sampling.seed + first.config.sampling.images
 
 
-@pytest.mark.parametrize(("name", "cells"), [("noise_factorial", 27), ("arms_digits", 3)])
+@pytest.mark.parametrize(("name", "cells"), [("noise_factorial", 27), ("arms_digits", 3), ("device_pair", 4)])
 def test_shipped_studies_are_valid(root, name, cells):
     study = load_study(root / "configs" / "studies" / f"{name}.yaml")
     assert sum(len(training.cells) for training in study.trainings) == cells * len(study.config.seeds)
@@ -91,6 +91,8 @@ def test_without_sample_factors_a_cell_is_the_run_itself(write, tmp_path):
         ({"seeds": []}, ["seeds"]),
         ({"seeds": [1, 1]}, ["seeds", "1, 1"]),
         ({"metric": "isc"}, ["isc", "kid"]),
+        ({"also": ["isc"]}, ["also", "isc", "kid"]),
+        ({"also": ["kid"]}, ["also", "kid"]),
         ({"base": "nowhere.yaml"}, ["nowhere.yaml"]),
         ({"base": {"modle": {}}}, ["modle", "model"]),
         ({"train": {"arm": {}}}, ["train.arm"]),
@@ -115,15 +117,19 @@ def test_a_wrong_study_file_is_refused_in_one_line(write, sections, named):
 def planted(write, tmp_path):
     """The result of a study whose finished cells hold KID values given by a function of levels and seed."""
 
-    def make(value, seeds, missing=(), relied=None):
-        study = load_study(write(seeds=list(range(seeds))))
+    def make(value, seeds, missing=(), relied=None, also=None):
+        study = load_study(write(seeds=list(range(seeds)), also=list(also or ())))
         for training in study.trainings:
             for cell in training.cells:
                 folder = tmp_path / "out" / cell.folder
                 if (training.seed, *cell.levels.values()) in missing:
                     continue
                 kid = {"value": value(*cell.levels.values(), training.seed), "interval": None, "floor": None}
-                judged = {"metrics": {"kid": kid}}
+                metrics = {"kid": kid}
+                for name, other in (also or {}).items():
+                    found = other(*cell.levels.values(), training.seed)
+                    metrics[name] = {"value": found, "interval": None, "floor": {"value": 0.99}}
+                judged = {"metrics": metrics}
                 if relied is not None:
                     judged["reliance"] = relied(*cell.levels.values(), training.seed)
                 write_json(RunDirectory(folder).evaluation_file, judged)
@@ -166,6 +172,24 @@ def test_too_few_seeds_are_said_to_show_nothing(planted):
     assert "smallest possible p is 0.125" in text
     assert seeds_needed(2) == 7
     assert "take 7 seeds" in text
+
+
+def test_a_further_metric_is_compared_for_itself(planted):
+    def accuracy(arm, circuit, seed):
+        return None if (arm, circuit, seed) == ("plain", "exact", 0) else 0.9 + 0.05 * (arm == "quantum") + 0.001 * seed
+
+    result = planted(lambda arm, circuit, seed: seed, 9, also={"class_accuracy": accuracy})
+    assert [item["n_pairs"] for item in result["comparisons"]] == [9, 9]
+    kid, judged = views(result)
+    assert kid is result
+    assert [item["n_pairs"] for item in judged["comparisons"]] == [8, 9]
+    assert [item["difference"] for item in judged["comparisons"]] == pytest.approx([0.05, 0.05])
+    assert [item["p_holm"] for item in judged["comparisons"]] == [2 / 2**8, 2 * 2 / 2**9]
+    assert {cell["floor"] for cell in judged["cells"]} == {0.99}
+    text = " ".join(conclusions(judged))
+    assert "2 differ in Class accuracy" in text
+    assert "class_accuracy was not measured" in text
+    assert "none differ in KID" in " ".join(conclusions(kid))
 
 
 def test_cells_carry_reliance(planted):
