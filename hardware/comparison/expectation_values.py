@@ -22,6 +22,7 @@ from hardware.inference.reverse_process import circuit_weights
 from hardware.inference.workload import Workload
 from hardware.jobs.job_log import JobLog, read_result
 from hardware.placement.sharing import copy_of_each
+from hardware.placement.transpilation import Program
 from qhybrid.data.images import to_uint8
 from qhybrid.evaluation.features import FeatureExtractor
 from qhybrid.files import read_json, write_json
@@ -99,7 +100,8 @@ def compare(workload: Workload) -> dict[str, Any]:
     exact = workload.process.exact.values(results.angles)
     classifier = classifier_of(workload)
     chosen = _noisy_rows(len(results.angles), workload)
-    noisy = noisy_values(workload, results.angles[chosen], results.patches[chosen])
+    simulation = NoisySimulation(workload)
+    noisy = simulation.values(results.angles[chosen], results.patches[chosen])
     known = np.isfinite(results.errors)
     # A standard error of 0 (all shots agree) would make any difference infinitely significant.
     errors = np.maximum(results.errors, 1.0 / workload.plan.shots)
@@ -136,7 +138,7 @@ def compare(workload: Workload) -> dict[str, Any]:
         stored = read_arrays(workload.images_file, ("images", "exact"))
         comparison["images"] = compare_images(stored["images"], stored["exact"], classifier)
         if workload.process.labels is not None and classifier is not None:
-            noisy_images = simulate_noisy_images(workload) if len(chosen) == len(results.angles) else None
+            noisy_images = simulation.images() if len(chosen) == len(results.angles) else None
             sources = {"exact": stored["exact"], "noisy": noisy_images, "device": stored["images"]}
             comparison["class_accuracy"] = class_accuracies(
                 {name: images for name, images in sources.items() if images is not None},
@@ -179,45 +181,53 @@ def classifier_of(workload: Workload) -> FeatureExtractor | None:
     return run_classifier(workload.run, workload.checkpoint.image_shape)
 
 
-def noisy_values(workload: Workload, angles: Array, patches: NDArray[np.int64]) -> Array:
-    """Expectation values `(R, n_out)` under the noise model of the device, without shots.
+class NoisySimulation:
+    """Expectation values under the noise model of a run's device, without shots; each copy of the circuit has its own.
 
     Args:
         workload: The planned run.
-        angles: `(R, n_in)`.
-        patches: Copy of the circuit that each row runs on, `(R,)`.
     """
-    backend = workload.device.backend
-    if backend.coupling_map is None:
-        return workload.process.exact.values(angles)
-    from qhybrid.quantum.estimators.aer import AerEstimator
 
-    core = workload.process.core
-    program = workload.transpiled.local_program(core.spec, circuit_weights(core), backend)
-    values = np.empty((len(angles), program.num_outputs))
-    for number, part in enumerate(program.parts or (program,)):
-        here = patches == number
-        if here.any():
-            estimator = AerEstimator(noise_model=noise_model(part.backend))
-            distinct, each = np.unique(angles[here], axis=0, return_inverse=True)
-            result = estimator.run([part.pub(distinct)]).result()
-            values[here] = np.asarray(result[0].data.evs, dtype=np.float64).T[each]
-    return values
+    def __init__(self, workload: Workload) -> None:
+        from qhybrid.quantum.estimators.aer import AerEstimator
 
+        self._workload = workload
+        self._parts: list[tuple[Program, AerEstimator]] = []
+        backend = workload.device.backend
+        if backend.coupling_map is not None:
+            core = workload.process.core
+            program = workload.transpiled.local_program(core.spec, circuit_weights(core), backend)
+            self._parts = [
+                (part, AerEstimator(noise_model=noise_model(part.backend))) for part in program.parts or (program,)
+            ]
 
-def simulate_noisy_images(workload: Workload) -> Images:
-    """The run's images with the bottleneck under the noise model of the device, without shots.
+    def values(self, angles: Array, patches: NDArray[np.int64]) -> Array:
+        """Expectation values `(R, n_out)`.
 
-    Returns:
-        uint8 `(N, H, W)` or `(N, H, W, 3)`, in the order of the device's images.
-    """
-    process, copies = workload.process, workload.plan.pack
-    state = process.run(
-        process.start(),
-        lambda asked: noisy_values(workload, asked.angles, copy_of_each(len(asked.angles), copies)),
-        workload.plan.qpu_steps,
-    )
-    return to_uint8(torch.from_numpy(state.images))
+        Args:
+            angles: `(R, n_in)`.
+            patches: Copy of the circuit that each row runs on, `(R,)`.
+        """
+        if not self._parts:  # a simulator without noise
+            return self._workload.process.exact.values(angles)
+        values = np.empty((len(angles), self._parts[0][0].num_outputs))
+        for number, (part, estimator) in enumerate(self._parts):
+            here = patches == number
+            if here.any():
+                distinct, each = np.unique(angles[here], axis=0, return_inverse=True)
+                result = estimator.run([part.pub(distinct)]).result()
+                values[here] = np.asarray(result[0].data.evs, dtype=np.float64).T[each]
+        return values
+
+    def images(self) -> Images:
+        """The run's images, uint8 `(N, H, W)` or `(N, H, W, 3)`, in the order of the device's images."""
+        process, plan = self._workload.process, self._workload.plan
+        state = process.run(
+            process.start(),
+            lambda asked: self.values(asked.angles, copy_of_each(len(asked.angles), plan.pack)),
+            plan.qpu_steps,
+        )
+        return to_uint8(torch.from_numpy(state.images))
 
 
 def save_noise_model(workload: Workload) -> None:

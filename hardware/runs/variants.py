@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from hardware.comparison.expectation_values import classifier_of, simulate_noisy_images
+from hardware.comparison.expectation_values import NoisySimulation, classifier_of
 from hardware.comparison.figures import draw_variants
 from hardware.comparison.image_metrics import compare_images
 from hardware.errors import HardwareError
@@ -166,7 +166,7 @@ def _noisy_row(workload: Workload, comparison: dict[str, Any]) -> dict[str, Any]
     if values is None or values["n"] < comparison["device_against_exact"]["n"]:
         # Too large a circuit to simulate all of it.
         return None
-    images, twins = simulate_noisy_images(workload), to_uint8(torch.from_numpy(workload.process.simulate().images))
+    images, twins = NoisySimulation(workload).images(), to_uint8(torch.from_numpy(workload.process.simulate().images))
     return {
         "name": "noisy simulation",
         "level": None,
