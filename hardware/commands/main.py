@@ -13,6 +13,7 @@ from hardware.commands.options import (
     BackendOption,
     FractionalOption,
     JsonOption,
+    PartialOption,
     RunArgument,
     YesOption,
     ignore,
@@ -118,13 +119,14 @@ def submit(
     run: RunArgument,
     options: dict[str, Any],
     yes: YesOption = False,
+    partial: PartialOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send all jobs that can be sent now, and do not wait for them."""
     from hardware.runs.stages import submit as send
 
     config = run_config(run, options, planned=True)
-    _report(send(run, config, yes=yes, **_listeners(as_json)), as_json)
+    _report(send(run, config, yes=yes, partial=partial, **_listeners(as_json)), as_json)
 
 
 @app.command()
@@ -154,6 +156,7 @@ def infer(
     options: dict[str, Any],
     yes: YesOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    partial: PartialOption = False,
     wait_seconds: Annotated[
         float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on (default: never).")
     ] = None,
@@ -164,7 +167,9 @@ def infer(
 
     wait_seconds = wait_limit(wait_seconds)
     config = run_config(run, options, planned=resume)
-    comparison = run_all(run, config, yes=yes, resume=resume, wait_seconds=wait_seconds, **_listeners(as_json))
+    comparison = run_all(
+        run, config, yes=yes, resume=resume, partial=partial, wait_seconds=wait_seconds, **_listeners(as_json)
+    )
     _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
 
 

@@ -31,6 +31,9 @@ FractionalOption = Annotated[
     typer.Option("--fractional-gates/--no-fractional-gates", help="Use RX and RZZ as native gates."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Send to a real device.")]
+PartialOption = Annotated[
+    bool, typer.Option("--partial", help="Begin although the account has less device time left than the plan takes.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # By the name of the command's parameter; what is not given follows the stored plan, or the run's configuration.
@@ -129,6 +132,7 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
     Raises:
         ConfigError: An option's value is not allowed, or does not go with the others.
     """
+    from hardware.jobs.budget import RunBudget
     from qhybrid.config import HardwareConfig, build_config
     from qhybrid.files import read_json
     from qhybrid.rundir import RunDirectory
@@ -141,6 +145,9 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
         base = read_json(stored)["config"]
     given = dict(options)
     budget = given.pop("budget_seconds", None)
+    if budget is None:
+        # What an earlier command has promised holds before the configuration's own.
+        budget = RunBudget(directory).seconds()
     config = build_config({**values, "hardware": {**base, **given}}, f"options and `{directory.config_file}`").hardware
     config = config or HardwareConfig()
     return with_budget(config, budget)

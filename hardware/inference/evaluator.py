@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.inference.rounds import Round
+from hardware.jobs.budget import RunBudget
 from hardware.jobs.job_log import JobLog, ResultStore, Work, make_work, run_id
 from hardware.jobs.runner import JobRunner
 from hardware.jobs.tasks import Allowance, Bill, Task
@@ -61,7 +62,9 @@ class DeviceEvaluator:
             title=_title,
             settings=self._settings,
         )
-        bill = Bill(plan.key, run_id(run), plan.backend, plan.mode, plan.budget_seconds, plan.calibrated)
+        bill = Bill(
+            plan.key, run_id(run), plan.backend, plan.mode, plan.budget_seconds, plan.calibrated, RunBudget(run).spent
+        )
         reopen = partial(open_backend, plan.backend, fractional_gates=self._config.fractional_gates)
         log, store = JobLog(run.hardware / "jobs.jsonl"), ResultStore(run.hardware / "results")
         self._runner = JobRunner(task, bill, log, store, reopen, allowance, echo)

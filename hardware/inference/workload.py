@@ -17,6 +17,7 @@ from torch import Tensor
 from hardware.errors import HardwareError
 from hardware.inference.reverse_process import ReverseProcess, circuit_weights
 from hardware.inference.sensitivity import measure_sensitivity
+from hardware.jobs.budget import RunBudget
 from hardware.placement.isa_cache import cached_transpile
 from hardware.placement.layout_figure import draw_layout
 from hardware.placement.packing import pack, patch_lines
@@ -110,6 +111,7 @@ def plan_workload(run: RunDirectory, config: HardwareConfig, backend: BackendV2 
         HardwareError: Unknown backend, no circuit, circuit that does not fit, plan over the budget.
     """
     backend = backend or open_backend(config.backend, fractional_gates=config.fractional_gates)
+    config = _within_budget(run, config, backend)
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, config)
     transpiled = pack(
@@ -161,10 +163,10 @@ def load_workload(
         return None
     plan = Plan.from_dict(read_json(run.hardware / "plan.json"))
     stored = HardwareConfig.model_validate(plan.config)
-    if config is not None:
-        plan = _with_options(plan, stored, config)
     kept = _kept_calibration(run, plan) if offline else backend
     backend = kept or open_backend(plan.backend, fractional_gates=stored.fractional_gates)
+    if config is not None:
+        plan = _with_options(plan, stored, _within_budget(run, config, backend))
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, stored)
     transpiled = Transpiled.load(run.hardware)
@@ -216,6 +218,8 @@ def save_plan(workload: Workload) -> None:
         (folder / CALIBRATION_FILE).unlink(missing_ok=True)
     workload.transpiled.save(folder)
     draw_layout(workload.device.backend, workload.transpiled.layouts, folder / "layout.png")
+    if not workload.local:
+        RunBudget(workload.run).promise(workload.plan.budget_seconds)
     # Last, since it is what tells that a run was planned.
     write_json(folder / "plan.json", workload.plan.to_dict())
 
@@ -227,6 +231,12 @@ def _kept_calibration(run: RunDirectory, plan: Plan) -> BackendV2 | None:
         return None
     kept = read_calibration(path)
     return kept if (device_name(kept), kept.calibrated) == (plan.device, plan.calibrated) else None
+
+
+def _within_budget(run: RunDirectory, config: HardwareConfig, backend: BackendV2) -> HardwareConfig:
+    """Options with the run's budget, where they name none."""
+    kept = None if config.budget_seconds is not None or is_local(backend) else RunBudget(run).seconds()
+    return config if kept is None else config.model_copy(update={"budget_seconds": kept})
 
 
 def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) -> Plan:

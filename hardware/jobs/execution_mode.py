@@ -35,15 +35,17 @@ class ExecutionMode:
         backend: The device.
         mode: `job`, `batch` or `session`; a local device knows jobs only.
         log: Where what is opened and closed is written down.
-        max_seconds: Largest age of a session, if there is a budget.
+        seconds_left: What is left of the budget, the largest age of a session; `None` if there is none.
         echo: Called with a line when the service has closed what was open.
     """
 
-    def __init__(self, backend: BackendV2, mode: Mode, log: JobLog, max_seconds: float | None, echo: Echo) -> None:
+    def __init__(
+        self, backend: BackendV2, mode: Mode, log: JobLog, seconds_left: Callable[[], float | None], echo: Echo
+    ) -> None:
         self.backend = backend
         self._mode: Mode = "job" if is_local(backend) else mode
         self._log = log
-        self._max_seconds = max_seconds
+        self._seconds_left = seconds_left
         self._echo = echo
         self._opened: Any = None
         self._lost: set[str] = set()
@@ -57,11 +59,15 @@ class ExecutionMode:
         if self._mode == "job":
             return self.backend
         if self._opened is None:
-            limit = None if self._max_seconds is None else max(1, math.ceil(self._max_seconds))
+            left = self._seconds_left()
+            # Whole seconds, and no more than are left.
+            limit = None if left is None else max(1, math.floor(left))
             # Between the request and the line, an interruption would leave a session that nobody knows of.
             with undisturbed():
                 self._opened = self._open(limit)
-                self._log.append("opened", mode=self._mode, session=self._opened.session_id)
+                self._log.append(
+                    "opened", mode=self._mode, session=self._opened.session_id, limit=limit, clock=time.time()
+                )
         return self._opened
 
     def move(self, backend: BackendV2) -> None:
@@ -82,7 +88,7 @@ class ExecutionMode:
     def forget(self) -> None:
         """What was open has been closed by the service; the next job opens another."""
         if self._opened is not None:
-            self._log.append("closed", session=self._opened.session_id, by="service")
+            self._log.append("closed", session=self._opened.session_id, by="service", clock=time.time())
             self._echo(f"the service has closed {self._mode} {self._opened.session_id}: going on in a new one")
             self._lost.add(self._opened.session_id)
             self._opened = None
@@ -134,7 +140,7 @@ class ExecutionMode:
                 problem = judge(error)
                 reason = problem.message
             else:
-                self._log.append("closed", session=opened.session_id, by="us")
+                self._log.append("closed", session=opened.session_id, by="us", clock=time.time())
                 return
             if problem.kind == "unauthorized":
                 with suppress(HardwareError, *client_errors()):

@@ -9,7 +9,8 @@ sent twice; a result that was stored is used again. Lines are only ever added:
     {"event": "refused", "job": id, "content": hash, "reason": ...}     its result was wrong; it is fetched once more
     {"event": "twin", "job": id, "content": hash, ...}      the client sent it twice; this one was cancelled
     {"event": "reused", "content": hash, ...}               a stored result took the place of a job
-    {"event": "opened" | "closed", "session": id, ...}      a batch or session
+    {"event": "charged", "job": id, "charged": seconds}     what the service told later
+    {"event": "opened" | "closed", "session": id, "clock": seconds since the epoch, ...}      a batch or session
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,25 +170,25 @@ class JobLog:
         known = [row.get("calibrated") for row in self.rows() if row["event"] == "submitted" and row["plan"] == plan]
         return known[-1] if known else None
 
-    def seconds(self, plan: str) -> dict[str, float]:
-        """Device time of each job of a plan, those that failed included: as charged, else as planned."""
-        found: dict[str, float] = {}
-        for row in self.rows():
-            if row.get("plan") != plan or "job" not in row:
-                continue
-            if row["event"] == "submitted":
-                found[row["job"]] = row["seconds"]
-            elif row.get("charged") is not None:
-                found[row["job"]] = row["charged"]
-        return found
-
     def seconds_spent(self, plan: str, *, local: bool) -> float:
-        """Device time of a plan's jobs so far, those that failed included."""
+        """Device time of a plan's jobs so far, those that failed included; see `seconds_taken`."""
         if not local:
-            return sum(self.seconds(plan).values())
+            rows = [row for row in self.rows() if row.get("plan") == plan]
+            sessions = {row.get("session") for row in rows} - {None}
+            return seconds_taken(
+                [row for row in self.rows() if row.get("plan") == plan or row.get("session") in sessions], time.time()
+            )
         # A local job that ended with its process is simulated again, and would have cost nothing but the one.
         rows = [row for row in self.rows() if row["event"] == "submitted" and row["plan"] == plan]
         return float(sum({row["content"]: row["seconds"] for row in rows}.values()))
+
+    def uncharged(self, plan: str) -> list[str]:
+        """Ids of a plan's jobs that have ended, and whose price the service had not told by then."""
+        known: dict[str, bool] = {}
+        for row in self.rows():
+            if row.get("plan") == plan and row["event"] in ("done", "failed", "twin", "charged"):
+                known[row["job"]] = known.get(row["job"], False) or row.get("charged") is not None
+        return [job for job, charged in known.items() if not charged]
 
     def results(self, plan: str) -> list[dict[str, Any]]:
         """The last `done` or `reused` line of each step and part of a plan, in their order."""
@@ -196,6 +198,40 @@ class JobLog:
             if row["event"] in ("done", "reused") and row.get("plan") == plan
         }
         return [found[key] for key in sorted(found)]
+
+
+def seconds_taken(rows: list[dict[str, Any]], now: float) -> float:
+    """Device time that jobs and sessions have taken, or may still take.
+
+    Args:
+        rows: Lines of a log.
+        now: Seconds since the epoch, until which an open session is counted.
+
+    Returns:
+        Of each job what was charged; until that is known its limit, else what was planned. Of a session, which is
+        billed by wall clock, the time that it was open or its jobs, whichever is more.
+    """
+    jobs: dict[str, float] = {}
+    session_of: dict[str, str] = {}
+    open_for: dict[str, float] = {}
+    opened: dict[str, float] = {}
+    for row in rows:
+        event, session = row["event"], str(row.get("session"))
+        if event == "opened" and row["mode"] == "session" and "clock" in row:
+            opened[session] = row["clock"]
+            open_for[session] = max(0.0, min(now - row["clock"], row.get("limit") or math.inf))
+        elif event == "closed" and session in opened and "clock" in row:
+            open_for[session] = min(open_for[session], max(0.0, row["clock"] - opened[session]))
+        elif event == "submitted":
+            jobs[row["job"]] = row.get("limit") or row["seconds"]
+            if row.get("session") is not None:
+                session_of[row["job"]] = session
+        elif "job" in row and row.get("charged") is not None:
+            jobs[row["job"]] = row["charged"]
+    inside: dict[str, float] = dict.fromkeys(open_for, 0.0)
+    for job in [job for job, session in session_of.items() if session in inside and job in jobs]:
+        inside[session_of[job]] += jobs.pop(job)
+    return sum(jobs.values()) + sum(max(open_for[session], used) for session, used in inside.items())
 
 
 class ResultStore:

@@ -25,6 +25,8 @@ from hardware.service.backends import is_local
 
 DOWNLOADS = 3
 DOWNLOAD_PAUSE = 0.5
+CHARGE_SECONDS = 20.0
+CHARGE_PAUSE = 1.0
 
 
 class JobRunner(Generic[ResultT]):
@@ -61,7 +63,7 @@ class JobRunner(Generic[ResultT]):
         device = task.device.backend
         self._local = is_local(device)
         # Where it runs: locally that is the simulated part of the device, not the whole.
-        self._mode = ExecutionMode(task.executed.backend, bill.mode, log, self._budget_left(), echo)
+        self._mode = ExecutionMode(task.executed.backend, bill.mode, log, self._budget_left, echo)
         self._jobs: LocalJobs | ServiceJobs = (
             LocalJobs(device, self._mode) if self._local else ServiceJobs(reopen, device, self._mode, echo)
         )
@@ -92,7 +94,7 @@ class JobRunner(Generic[ResultT]):
         unsent = [work for work in missing if jobs[work.part] is None]
         if unsent:
             self._require_leave(unsent)
-            jobs |= {work.part: self._send(work) for work in unsent}
+            jobs |= {work.part: self._send(work, unsent[place:]) for place, work in enumerate(unsent)}
         return [
             result if result is not None else self._collect(work, jobs[work.part])
             for work, result in zip(works, found, strict=True)
@@ -126,6 +128,9 @@ class JobRunner(Generic[ResultT]):
         wanted = sum(work.seconds for work in works)
         title = self._task.title(works[0])
         left = self._budget_left()
+        if left is not None and wanted > left + 1e-6 and not self._local:
+            self._ask_for_charges()
+            left = self._budget_left()
         if left is not None and wanted > left + 1e-6:
             raise BudgetError(
                 f"budget_seconds {self._bill.budget_seconds:g}: {left:.1f} s are left and {title} takes "
@@ -139,6 +144,19 @@ class JobRunner(Generic[ResultT]):
                 "nothing was sent; go on with --resume when there is more"
             )
 
+    def _ask_for_charges(self) -> None:
+        """Jobs that have ended count as their limit until the service tells what they cost: ask again for a while."""
+        deadline = time.monotonic() + CHARGE_SECONDS
+        while waiting := self._log.uncharged(self._bill.key):
+            for job_id in waiting:
+                charged = self._jobs.charged(self._jobs.retrieve(job_id))
+                if charged is not None:
+                    self._log.append("charged", job=job_id, charged=charged, plan=self._bill.key)
+            if time.monotonic() > deadline:
+                self._echo(f"the service does not say yet what was charged for {', '.join(waiting)}: the limit counts")
+                return
+            time.sleep(CHARGE_PAUSE)
+
     def _require_device(self) -> None:
         """The device as it is now still executes the circuit; tell if it is another than was planned for."""
         known = self._log.calibration(self._bill.key) or self._bill.calibrated
@@ -151,14 +169,19 @@ class JobRunner(Generic[ResultT]):
             "start again without --resume to place it anew"
         )
 
-    def _send(self, work: Work) -> Any:
-        start = job_sender(self._task.executed, work.angles, self._options(work))
+    def _send(self, work: Work, unsent: Sequence[Work]) -> Any:
+        options = addressed(
+            self._task.options(work), work.seed if self._local else None, self._tags(work), self._limit(work, unsent)
+        )
+        start = job_sender(self._task.executed, work.angles, options)
         sent = self._jobs.send(start, self._tags(work), self._log.given_up(work.content))
-        return self._record_sent(work, sent)
+        return self._record_sent(work, sent, options.max_execution_time)
 
-    def _options(self, work: Work) -> Any:
-        seed = work.seed if self._local else None
-        return addressed(self._task.options(work), seed, self._tags(work), self._budget_left())
+    def _limit(self, work: Work, unsent: Sequence[Work]) -> float | None:
+        """A job's share of what is left of the budget: the limits of all that are sent together keep within it."""
+        left = self._budget_left()
+        wanted = sum(other.seconds for other in unsent)
+        return left if left is None or not wanted else left * work.seconds / wanted
 
     def _collect(self, work: Work, job: Any) -> ResultT:
         allowance = self._allowance
@@ -188,7 +211,7 @@ class JobRunner(Generic[ResultT]):
 
     def _anew(self, work: Work) -> ResultT:
         self._require_seconds([work])
-        return self._collect(work, self._send(work))
+        return self._collect(work, self._send(work, [work]))
 
     def _download(self, work: Work, job: Any) -> ResultT:
         """The checked result of a job that is done, and paid for: one that is wrong is fetched several times."""
@@ -223,7 +246,7 @@ class JobRunner(Generic[ResultT]):
             **self._place(work),
         )
 
-    def _record_sent(self, work: Work, sent: Sent) -> Any:
+    def _record_sent(self, work: Work, sent: Sent, limit: float | None = None) -> Any:
         for twin in sent.twins:
             self._log.append("twin", job=twin, content=work.content, charged=0.0, **self._place(work))
         self._log.append(
@@ -236,6 +259,8 @@ class JobRunner(Generic[ResultT]):
             local=self._local,
             samples=len(work.angles),
             seconds=work.seconds,
+            limit=limit,
+            session=None if self._local else sent.job.session_id,
             calibrated=self._jobs.calibration(),
             **self._place(work),
         )
@@ -251,4 +276,8 @@ class JobRunner(Generic[ResultT]):
 
     def _budget_left(self) -> float | None:
         budget = self._bill.budget_seconds
-        return None if budget is None else budget - self._log.seconds_spent(self._bill.key, local=self._local)
+        if budget is None:
+            return None
+        if self._bill.spent is not None and not self._local:
+            return budget - self._bill.spent()
+        return budget - self._log.seconds_spent(self._bill.key, local=self._local)

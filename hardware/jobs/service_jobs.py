@@ -172,7 +172,9 @@ class ServiceJobs:
             return None
         if usage.get("status", "pending") == "pending" or usage.get("qpu_charge_time_seconds") is None:
             return None
-        return float(usage["qpu_charge_time_seconds"])
+        seconds = float(usage["qpu_charge_time_seconds"])
+        # A job that was executed costs something; the service states 0 until it has counted.
+        return None if seconds == 0 and self.status(job) == "DONE" else seconds
 
     def reason(self, job: Any, state: str) -> str:
         """Why a job has not ended well, to follow its name in a sentence."""

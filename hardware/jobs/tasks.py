@@ -45,6 +45,7 @@ class Bill:
         mode: `job`, `batch` or `session`.
         budget_seconds: Limit of the device time, if any.
         calibrated: Date of the calibration that was planned with.
+        spent: Seconds taken so far of what the budget holds for; by default those of the jobs named by `key`.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Bill:
     mode: Mode
     budget_seconds: float | None
     calibrated: str | None
+    spent: Callable[[], float] | None = None
 
 
 class Store(Protocol[ResultT]):

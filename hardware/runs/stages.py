@@ -23,12 +23,14 @@ import torch
 from qiskit.providers import BackendV2
 
 from hardware.comparison.expectation_values import compare
-from hardware.errors import HardwareError, JobPendingError
+from hardware.errors import BudgetError, HardwareError, JobPendingError
 from hardware.inference.evaluator import DeviceEvaluator
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, load_workload, open_run, plan_workload, planned_workload, save_plan
 from hardware.interruption import interruptible
+from hardware.jobs.budget import RunBudget
 from hardware.jobs.execution_mode import Echo, silent
+from hardware.jobs.job_log import JobLog
 from hardware.jobs.tasks import Allowance, NotSentError
 from hardware.planning.bill import Plan
 from hardware.runs.replay import REPLAY, replay
@@ -99,6 +101,7 @@ def submit(
     config: HardwareConfig,
     *,
     yes: bool = False,
+    partial: bool = False,
     echo: Echo = silent,
     show: Show | None = None,
 ) -> Advance:
@@ -110,6 +113,7 @@ def submit(
         run: Run directory.
         config: As for `plan`; a run begun with other options is refused.
         yes: Needed to send to a real device.
+        partial: Begin although the account has less device time left than the plan takes.
         echo: Called with lines about what went wrong and was mended.
         show: Called with the plan of a run that begins, before anything is sent.
 
@@ -122,7 +126,7 @@ def submit(
         workload = plan_workload(directory, config)
         if show is not None:
             show(workload.plan)
-    _begin(workload, yes)
+    _begin(workload, yes, partial)
     return _advance(workload, Allowance(new_rounds=1, wait=False), echo)
 
 
@@ -143,6 +147,7 @@ def infer(
     *,
     yes: bool = False,
     resume: bool = False,
+    partial: bool = False,
     wait_seconds: float | None = None,
     echo: Echo = silent,
     show: Show | None = None,
@@ -155,6 +160,7 @@ def infer(
         config: As for `plan`; `backend: replay` evaluates a finished run again, offline.
         yes: Needed to send to a real device.
         resume: Go on with an interrupted run, with the same images as without the interruption.
+        partial: Begin although the account has less device time left than the plan takes.
         wait_seconds: For one job at most; by default for ever.
         echo: Called with lines that tell what goes on.
         show: Called with the plan before anything is sent, in place of a line about it.
@@ -174,13 +180,15 @@ def infer(
         return comparison
     found = load_workload(directory, config, backend=backend) if resume else None
     workload = found or plan_workload(directory, config, backend)
+    if resume and found is None and not workload.local:
+        raise HardwareError(f"`{directory.path}` has no hardware run to resume: leave out --resume to begin one")
     if show is None:
         echo(f"hardware plan: {workload.plan.summary()}")
     else:
         show(workload.plan)
     if workload.crop_note:
         echo(workload.crop_note)
-    _begin(workload, yes)
+    _begin(workload, yes, partial)
     if not resume:
         workload.state_file.unlink(missing_ok=True)
     reached = _advance(workload, Allowance(new_rounds=None, wait=True, wait_seconds=wait_seconds), echo)
@@ -213,9 +221,10 @@ def comparison_line(comparison: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _begin(workload: Workload, yes: bool) -> None:
+def _begin(workload: Workload, yes: bool, partial: bool) -> None:
     """Write the plan, and count what the images take from a noise bank, once it is clear that jobs may be sent."""
     _require_yes(workload, yes)
+    _require_seconds(workload, partial)
     images = workload.process.seeds
     latents = SamplingConfig(steps=workload.plan.steps, images=len(images), seed=images[0])
     reserve_noise(workload.checkpoint, latents)
@@ -231,6 +240,27 @@ def _require_yes(workload: Workload, yes: bool) -> None:
             f"{workload.plan.seconds:.0f} s in all"
         )
     require_mode(workload.device.backend, workload.plan.mode)
+
+
+def _require_seconds(workload: Workload, partial: bool) -> None:
+    """The whole plan has room in the run's budget and, where nothing was sent yet, in the account's quota."""
+    plan = workload.plan
+    if workload.local:
+        return
+    budget = RunBudget(workload.run)
+    before = budget.spent_by_others(plan.key)
+    if plan.budget_seconds is not None and before + plan.seconds > plan.budget_seconds + 1e-6:
+        raise BudgetError(
+            f"budget_seconds {plan.budget_seconds:g} of `{workload.run.path}`: other plans have taken {before:.1f} s "
+            f"and this one takes {plan.seconds:.1f} s; raise it by --budget-seconds"
+        )
+    log = JobLog(workload.run.hardware / "jobs.jsonl")
+    begun = any(row.get("plan") == plan.key for row in log.rows())
+    if plan.remaining_seconds is not None and plan.seconds > plan.remaining_seconds and not (partial or begun):
+        raise BudgetError(
+            f"the account has {plan.remaining_seconds:.0f} s left on `{plan.backend}` and the plan takes "
+            f"{plan.seconds:.1f} s: nothing was sent; add --partial to begin all the same, and go on later"
+        )
 
 
 def _advance(workload: Workload, allowance: Allowance, echo: Echo) -> Advance:

@@ -52,7 +52,7 @@ def _ask_service(workload: Workload, log: JobLog, jobs: dict[str, dict[str, Any]
         return
     backend = workload.device.backend
     again = partial(open_backend, workload.plan.backend)
-    service = ServiceJobs(again, backend, ExecutionMode(backend, "job", log, None, silent), silent)
+    service = ServiceJobs(again, backend, ExecutionMode(backend, "job", log, lambda: None, silent), silent)
     for known in waiting:
         known["state"] = service.status(service.retrieve(known["job"])).lower()
     for job in service.tagged([PRODUCT_TAG, f"run:{run_id(workload.run)}"]):

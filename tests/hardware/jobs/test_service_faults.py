@@ -68,9 +68,15 @@ def events(run: RunDirectory) -> list[str]:
 
 def infer(run: RunDirectory, *, resume: bool = False, **changed: object) -> list[str]:
     lines: list[str] = []
-    wait = changed.pop("wait_seconds", None)
+    wait, partial = changed.pop("wait_seconds", None), bool(changed.pop("partial", False))
     hardware.infer(
-        run, OPTIONS.model_copy(update=changed), yes=True, resume=resume, wait_seconds=wait, echo=lines.append
+        run,
+        OPTIONS.model_copy(update=changed),
+        yes=True,
+        resume=resume,
+        partial=partial,
+        wait_seconds=wait,
+        echo=lines.append,
     )
     return lines
 
@@ -321,8 +327,11 @@ def test_a_device_that_lost_a_coupling_no_longer_executes_the_circuit(service: L
 
 def test_an_exhausted_quota_stops_before_a_job_that_would_wait_for_weeks(service: Loopback, run: RunDirectory) -> None:
     service.state.limit_seconds = 3.0
-    with pytest.raises(BudgetError, match=r"the account has 1 s left on `ibm_manila` and denoising step 1 takes 2"):
+    with pytest.raises(BudgetError, match=r"the account has 3 s left on `ibm_manila` and the plan takes 4.*--partial"):
         infer(run)
+    assert service.jobs == []
+    with pytest.raises(BudgetError, match=r"the account has 1 s left on `ibm_manila` and denoising step 1 takes 2"):
+        infer(run, partial=True)
     assert len(service.jobs) == 1
     service.state.limit_seconds = 600.0
     infer(run, resume=True)

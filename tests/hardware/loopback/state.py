@@ -81,6 +81,8 @@ class State:
         self.limit_seconds = 600.0
         self.consumed_seconds = 0.0
         self.seconds_per_job = 2.0
+        # How many times each job's usage is asked for before the service tells it; until then it states 0.
+        self.usage_late = 0
         # By the number of the job at the service, 0 first; `None` stands for all others.
         self.outcomes: dict[int | None, Outcome] = {}
         self.lock = threading.RLock()
