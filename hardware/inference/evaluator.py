@@ -19,7 +19,7 @@ from hardware.jobs.tasks import Allowance, Bill, Task
 from hardware.placement.program import Program
 from hardware.planning.bill import Plan
 from hardware.planning.costs import part_sizes
-from hardware.primitives.execution import Expectations, collect, prepared
+from hardware.primitives.execution import Expectations, collect, expected_job
 from hardware.primitives.options import RESULT_OPTIONS, job_options
 from hardware.service.backends import is_local, open_backend
 from qhybrid.config import HardwareConfig
@@ -110,7 +110,7 @@ class DeviceEvaluator:
         return {**{key: plan.config[key] for key in RESULT_OPTIONS}, "calibrated": plan.calibrated, **seed}
 
     def _collect(self, job: Any, work: Work) -> Expectations:
-        expected = prepared(self._executed, work.angles, job_options(self._config))
+        expected = expected_job(self._executed, work.angles, job_options(self._config))
         return collect(job, expected, self._executed.num_outputs, len(work.angles))
 
 

@@ -26,7 +26,7 @@ from hardware.noise.circuits import repetitions
 from hardware.noise.draw import NoiseDraw, is_complete, plan_noise
 from hardware.noise.results import BitStore, Gathered, gather
 from hardware.noise.yields import JobSize, job_options, job_seconds, split
-from hardware.primitives.execution import collect_bits, prepared
+from hardware.primitives.execution import collect_bits, expected_job
 from hardware.service.backends import is_local, open_backend
 from hardware.service.modes import require_mode
 from qhybrid.config import NoiseBankConfig
@@ -201,7 +201,7 @@ class _Jobs:
 
     def _collect(self, job: Any, work: Work) -> Bits:
         options = job_options(self._sizes[work.step])
-        return collect_bits(job, prepared(self._executed, work.angles, options))
+        return collect_bits(job, expected_job(self._executed, work.angles, options))
 
 
 def _write(draw: NoiseDraw, log: JobLog, gathered: Gathered) -> None:

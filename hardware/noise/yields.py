@@ -11,7 +11,7 @@ from qiskit_ibm_runtime.options_models.sampler import SamplerOptions
 
 from hardware.errors import HardwareError
 from hardware.noise.circuits import NoiseCircuit, readout_errors, repetitions
-from hardware.primitives.execution import prepared
+from hardware.primitives.execution import expected_job
 from hardware.service.backends import is_local
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.bits import HASH_BLOCK, toeplitz_rate
@@ -59,7 +59,7 @@ def job_seconds(backend: BackendV2, circuit: NoiseCircuit, size: JobSize) -> flo
         size: Shots and repetitions of the job.
     """
     program = circuit.program(backend)
-    return prepared(program, repetitions(program, size.repeats), job_options(size)).seconds
+    return expected_job(program, repetitions(program, size.repeats), job_options(size)).seconds
 
 
 def split(executions: int, backend: BackendV2, *, multiple: int, least: int = LEAST_EXECUTIONS) -> tuple[JobSize, int]:

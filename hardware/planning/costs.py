@@ -15,7 +15,7 @@ import numpy as np
 
 from hardware.errors import HardwareError
 from hardware.placement.program import Program, without_idle_qubits
-from hardware.primitives.execution import Prepared, prepared
+from hardware.primitives.execution import ExpectedJob, expected_job
 from hardware.primitives.options import LEVEL_MITIGATION, job_options
 from hardware.service.modes import resolve_mode
 from qhybrid.config import HardwareConfig
@@ -132,5 +132,5 @@ def part_sizes(sets: int, jobs: int) -> list[int]:
     return [sets // jobs + (index < sets % jobs) for index in range(jobs)]
 
 
-def _prepare(program: Program, samples: int, options: Any) -> Prepared:
-    return prepared(program, np.zeros((samples, program.num_inputs)), options)
+def _prepare(program: Program, samples: int, options: Any) -> ExpectedJob:
+    return expected_job(program, np.zeros((samples, program.num_inputs)), options)

@@ -30,10 +30,10 @@ from samplomatic.exceptions import SamplexConstructionError  # type: ignore[impo
 from hardware.errors import HardwareError, ResultError
 from hardware.placement.program import Program
 from hardware.placement.sharing import copy_of_each, in_order_of_images
+from hardware.primitives.expected_job import Expectations, ExpectedJob
 from hardware.primitives.mixed_parameters import with_expressions
 from hardware.primitives.options import MitigatedSamplerOptions, estimator_options
 from hardware.primitives.patches import PatchJobs, shares
-from hardware.primitives.prepared_job import Expectations, Prepared
 from hardware.primitives.readout import REGISTER, Readout, sampler_pubs
 from hardware.service.backends import rep_delay
 from hardware.service.client_faults import one_line
@@ -42,18 +42,18 @@ from qhybrid.quantum.devices.snapshots import CroppedBackend
 __all__ = [
     "SECONDS_PER_JOB",
     "Expectations",
-    "Prepared",
+    "ExpectedJob",
     "collect",
     "collect_bits",
     "estimator_options",
+    "expected_job",
     "job_sender",
-    "prepared",
 ]
 
 SECONDS_PER_JOB = 2.0
 
 
-def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Prepared:
+def expected_job(program: Program, angles: NDArray[np.float64], options: Any) -> ExpectedJob:
     """What a job will execute and take, found out without the network.
 
     Args:
@@ -64,9 +64,9 @@ def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Pre
     if program.parts:
         # Copies of one circuit with as many images each are prepared alike.
         one_of_each = {len(mine): (part, mine) for part, mine in shares(program, angles)}
-        by_size = {size: prepared(part, mine, options) for size, (part, mine) in one_of_each.items()}
+        by_size = {size: expected_job(part, mine, options) for size, (part, mine) in one_of_each.items()}
         parts = tuple(by_size[len(mine)] for _, mine in shares(program, angles))
-        return Prepared(
+        return ExpectedJob(
             executions=sum(part.executions for part in parts),
             seconds=sum(part.seconds for part in parts),
             parameter_bytes=sum(part.parameter_bytes for part in parts),
@@ -79,7 +79,7 @@ def prepared(program: Program, angles: NDArray[np.float64], options: Any) -> Pre
     delay = rep_delay(program.backend)
     executions = [shots * int(item.size()) for item in quantum_program.items]
     lengths = [_duration(item.circuit, program.backend) for item in quantum_program.items]
-    return Prepared(
+    return ExpectedJob(
         executions=sum(executions),
         seconds=SECONDS_PER_JOB
         + sum(count * (delay + length) for count, length in zip(executions, lengths, strict=True)),
@@ -132,12 +132,12 @@ def job_sender(program: Program, angles: NDArray[np.float64], options: Any) -> C
     return send
 
 
-def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expectations:
+def collect(job: Any, expected: ExpectedJob, outputs: int, samples: int) -> Expectations:
     """Take the result of a job that is done, and check it before it counts.
 
     Args:
         job: Sent, or found again; a local one is waited for.
-        expected: From `prepared`, with the same angles and options.
+        expected: From `expected_job`, with the same angles and options.
         outputs: n_out.
         samples: B.
 
@@ -171,12 +171,12 @@ def collect(job: Any, expected: Prepared, outputs: int, samples: int) -> Expecta
     return Expectations(values.reshape(-1, outputs)[:samples], errors.reshape(-1, outputs)[:samples], (primitive,))
 
 
-def collect_bits(job: Any, expected: Prepared) -> NDArray[np.uint8]:
+def collect_bits(job: Any, expected: ExpectedJob) -> NDArray[np.uint8]:
     """Take the sampled bits of a job that is done, of a circuit without parameters, and check them.
 
     Args:
         job: As for `collect`.
-        expected: From `prepared`, for a program whose observables are the Z of one qubit each.
+        expected: From `expected_job`, for a program whose observables are the Z of one qubit each.
 
     Returns:
         `(shots, observables)`: shots in the order in which they were taken, of all repetitions of the circuit.
@@ -197,7 +197,7 @@ def collect_bits(job: Any, expected: Prepared) -> NDArray[np.uint8]:
     return np.concatenate(items).astype(np.uint8)[:, expected.readout.columns()]
 
 
-def _measured(job: Any, raw: Any, expected: Prepared) -> list[NDArray[Any]]:
+def _measured(job: Any, raw: Any, expected: ExpectedJob) -> list[NDArray[Any]]:
     """Measured bits of each item of a result, of the expected shapes.
 
     Raises:

@@ -16,7 +16,7 @@ from hardware.noise.circuits import NoiseCircuit, fluctuation, good_qubits, read
 from hardware.noise.draw import plan_noise, work_folder
 from hardware.noise.results import GatheredBits, GatheredFluctuations
 from hardware.noise.yields import JobSize, job_options, split
-from hardware.primitives.execution import collect_bits, job_sender, prepared
+from hardware.primitives.execution import collect_bits, expected_job, job_sender
 from hardware.service.backends import open_backend
 from qhybrid.config import NoiseBankConfig, NoiseConfig
 from qhybrid.diffusion.bank import Bank, read_record
@@ -230,7 +230,7 @@ def test_circuits_of_a_job_with_equal_bits_do_not_count() -> None:
     options = job_options(size)
     options.simulator.seed_simulator = 1
     angles = repetitions(program, 2)
-    expected = prepared(program, angles, options)
+    expected = expected_job(program, angles, options)
     assert expected.executions == 200
     with pytest.raises(ResultError, match="the same bits"):
         collect_bits(job_sender(program, angles, options)(backend), expected)

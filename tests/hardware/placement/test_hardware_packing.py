@@ -14,7 +14,7 @@ from hardware.inference.exact import ExactEvaluator
 from hardware.placement.packing import pack
 from hardware.placement.transpilation import Transpiled, transpile
 from hardware.planning.bill import make_plan
-from hardware.primitives.execution import collect, estimator_options, job_sender, prepared
+from hardware.primitives.execution import collect, estimator_options, expected_job, job_sender
 from hardware.service.backends import open_backend
 from qhybrid.config import HardwareConfig
 from qhybrid.quantum.circuits.ansatz import benchmark_spec, build_spec
@@ -96,7 +96,7 @@ def test_packed_equals_unpacked_on_an_ideal_device(torino: Any, rng: np.random.G
     assert (program.copies, program.num_inputs, program.num_outputs) == (3, 3, 3)
     angles = rng.uniform(-3, 3, (7, 3))
     options = estimator_options(0, 4096, seed=5)
-    expected = prepared(program, angles, options)
+    expected = expected_job(program, angles, options)
     assert expected.executions == 3 * 4096
     result = collect(job_sender(program, angles, options)(ideal), expected, 3, 7)
     z = (result.values - ExactEvaluator(spec, weights).values(angles)) / np.maximum(result.errors, 1 / 4096)
@@ -109,7 +109,7 @@ def test_copies_are_simulated_one_by_one_with_their_own_noise(alone: Transpiled,
     assert [part.backend.num_qubits for part in program.parts] == [4, 4, 4]
     angles = np.tile([[0.3, 1.0, -1.0, 0.2]], (5, 1))
     options = estimator_options(0, 256, seed=3)
-    expected = prepared(program, angles, options)
+    expected = expected_job(program, angles, options)
     result = collect(job_sender(program, angles, options)(torino), expected, 4, 5)
     assert result.values.shape == (5, 4)
     # No two of the five share their shots, whether on one copy or on two.

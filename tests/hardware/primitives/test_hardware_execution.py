@@ -8,7 +8,14 @@ import pytest
 from hardware.errors import JobError
 from hardware.placement.transpilation import Program, transpile
 from hardware.primitives import execution
-from hardware.primitives.execution import Expectations, Prepared, collect, estimator_options, job_sender, prepared
+from hardware.primitives.execution import (
+    Expectations,
+    ExpectedJob,
+    collect,
+    estimator_options,
+    expected_job,
+    job_sender,
+)
 from hardware.service.backends import open_backend
 from qhybrid.quantum.circuits.ansatz import build_spec
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
@@ -32,7 +39,7 @@ def ideal() -> Program:
 def run(program: Program, angles: np.ndarray, *, shots: int = 512, level: int = 0, seed: int = 7) -> Expectations:
     options = estimator_options(level, shots, seed=seed)
     job = job_sender(program, angles, options)(program.backend)
-    return collect(job, prepared(program, angles, options), SPEC.num_outputs, len(angles))
+    return collect(job, expected_job(program, angles, options), SPEC.num_outputs, len(angles))
 
 
 def exact(angles: np.ndarray) -> np.ndarray:
@@ -84,12 +91,12 @@ def test_the_executions_are_those_that_the_device_runs(
     monkeypatch.setattr(SamplerV2, "run", counting)
     angles = np.zeros((3, 3))
     run(manila, angles, level=level, shots=200)
-    assert sum(ran) == prepared(manila, angles, estimator_options(level, 200)).executions
+    assert sum(ran) == expected_job(manila, angles, estimator_options(level, 200)).executions
 
 
 def test_seconds_follow_executions_and_repetition_delay(manila: Program) -> None:
     options = estimator_options(0, 1000)
-    one, four = (prepared(manila, np.zeros((count, 3)), options) for count in (1, 4))
+    one, four = (expected_job(manila, np.zeros((count, 3)), options) for count in (1, 4))
     assert (one.executions, four.executions) == (1000, 4000)
     length = (one.seconds - 2) / 1000 - 250e-6
     assert 1e-6 < length < 20e-6
@@ -146,7 +153,7 @@ def test_a_result_for_other_samples_is_refused(manila: Program) -> None:
     options = estimator_options(0, 100, seed=1)
     job = job_sender(manila, angles, options)(manila.backend)
     with pytest.raises(JobError, match="measured bits of shape"):
-        collect(job, prepared(manila, np.zeros((3, 3)), options), 3, 3)
-    expected = Prepared(0, 0.0, 0, prepared(manila, angles, options).shapes)
+        collect(job, expected_job(manila, np.zeros((3, 3)), options), 3, 3)
+    expected = ExpectedJob(0, 0.0, 0, expected_job(manila, angles, options).shapes)
     with pytest.raises(JobError, match=r"values of shape \(2, 3\) instead of \(2, 4\)"):
         collect(job, expected, 4, 2)

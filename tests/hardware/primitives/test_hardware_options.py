@@ -12,7 +12,7 @@ from hardware.commands.options import parsed_options
 from hardware.commands.tables import mitigation_words
 from hardware.errors import HardwareError
 from hardware.placement.transpilation import Program, transpile
-from hardware.primitives.execution import prepared
+from hardware.primitives.execution import expected_job
 from hardware.primitives.options import job_options
 from hardware.service.backends import open_backend
 from qhybrid.config import HardwareConfig
@@ -94,7 +94,7 @@ def test_options_of_the_sampler_reach_the_runtime() -> None:
     ],
 )
 def test_executions_follow_the_options(manila: Program, options: dict[str, Any], circuits: int) -> None:
-    found = prepared(manila, np.zeros((4, 3)), job_options(config(**options)))
+    found = expected_job(manila, np.zeros((4, 3)), job_options(config(**options)))
     assert found.executions == circuits * 640
 
 
@@ -128,7 +128,7 @@ def test_a_simulator_without_durations_cannot_decouple() -> None:
     backend = open_backend("aer")
     program = transpile(SPEC, backend).local_program(SPEC, np.zeros(6), backend)
     with pytest.raises(HardwareError, match=r"waiting qubits cannot be decoupled.*--dd none"):
-        prepared(program, np.zeros((1, 3)), job_options(config(dynamical_decoupling="XX")))
+        expected_job(program, np.zeros((1, 3)), job_options(config(dynamical_decoupling="XX")))
 
 
 def test_options_are_read_from_the_command_line(command: Command, run: RunDirectory) -> None:

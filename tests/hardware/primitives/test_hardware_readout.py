@@ -11,7 +11,7 @@ from hardware.inference.exact import ExactEvaluator
 from hardware.placement.packing import pack
 from hardware.placement.program import Program
 from hardware.placement.transpilation import transpile
-from hardware.primitives.execution import Expectations, _prepare, collect, job_sender, prepared
+from hardware.primitives.execution import Expectations, _prepare, collect, expected_job, job_sender
 from hardware.primitives.options import job_options
 from hardware.primitives.readout import Readout
 from hardware.service.backends import open_backend
@@ -32,7 +32,7 @@ def run(program: Program, angles: np.ndarray, *, seed: int = 1, **given: Any) ->
     config = HardwareConfig(primitive="sampler", **{"shots": 4096, **given})
     options = job_options(config, seed=seed)
     job = job_sender(program, angles, options)(program.backend)
-    return collect(job, prepared(program, angles, options), SPEC.num_outputs, len(angles))
+    return collect(job, expected_job(program, angles, options), SPEC.num_outputs, len(angles))
 
 
 def rms(values: np.ndarray) -> float:
@@ -53,7 +53,9 @@ def test_twirling_and_decoupling_keep_the_values(manila: Program, given: Any) ->
     angles = np.array([[0.2, -0.4, 1.0], [2.5, 0.1, -1.3]])
     options = job_options(HardwareConfig(primitive="sampler", shots=4096, **given))
     plain = job_options(HardwareConfig(primitive="sampler", shots=4096))
-    assert prepared(manila, angles, options).executions >= prepared(manila, angles, plain).executions == 4 * 4096
+    assert (
+        expected_job(manila, angles, options).executions >= expected_job(manila, angles, plain).executions == 4 * 4096
+    )
     circuits = [_prepare(manila, angles, chosen).items[0].circuit for chosen in (options, plain)]
     assert circuits[0].count_ops() != circuits[1].count_ops()
     np.testing.assert_allclose(
@@ -68,7 +70,9 @@ def test_copies_through_the_sampler() -> None:
     exact = ExactEvaluator(SPEC, WEIGHTS).values(angles)
     result = run(program.local_program(SPEC, WEIGHTS, backend), angles)
     np.testing.assert_allclose(result.values, exact, atol=0.12)
-    whole = prepared(program.program(SPEC, WEIGHTS, backend), angles, job_options(HardwareConfig(primitive="sampler")))
+    whole = expected_job(
+        program.program(SPEC, WEIGHTS, backend), angles, job_options(HardwareConfig(primitive="sampler"))
+    )
     assert (whole.executions, whole.copies) == ((2 + 2) * 1024, 2)
 
 

@@ -12,7 +12,7 @@ from hardware.primitives.readout import Readout
 
 
 @dataclass(frozen=True)
-class Prepared:
+class ExpectedJob:
     """What a job will make the device do.
 
     Attributes:
@@ -31,7 +31,7 @@ class Prepared:
     shapes: tuple[tuple[int, ...], ...]
     copies: int = 1
     readout: Readout | None = None
-    parts: tuple[Prepared, ...] = ()
+    parts: tuple[ExpectedJob, ...] = ()
 
 
 @dataclass(frozen=True)
