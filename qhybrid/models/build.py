@@ -57,14 +57,17 @@ def _core_spec(config: RunConfig) -> CircuitSpec:
 
 
 def check_trainable(config: RunConfig) -> None:
-    """Refuse a circuit with parameters that no gradient ever reaches.
+    """Refuse dead parameters, a circuit too large, or what a core itself refuses, before anything is made.
+
+    A core of another package is built, so that its builder can refuse; a circuit in it (its attribute `spec`) is judged
+    as one of ours.
 
     Raises:
         ConfigError: There are dead parameters and `quantum.allow_dead_parameters` is false.
+        CircuitError: The circuit cannot be simulated on this machine.
     """
-    spec = circuit_spec(config)
-    frozen = config.model.bottleneck.core.name == "quantum_frozen"
-    if spec is None or frozen or config.quantum.allow_dead_parameters:
+    spec = _trained_circuit(config)
+    if spec is None or config.quantum.allow_dead_parameters:
         return
     from qhybrid.quantum import diagnose
 
@@ -75,6 +78,29 @@ def check_trainable(config: RunConfig) -> None:
             f"circuit `{spec.name}`: {len(dead)} of {len(spec.weights)} weights can never learn, since no expectation "
             f"value depends on them ({shown}); mend the circuit or set `quantum.allow_dead_parameters: true`"
         )
+
+
+def _trained_circuit(config: RunConfig) -> CircuitSpec | None:
+    """The circuit whose weights are trained, of whichever package its core is; `None` if there is none."""
+    name = config.model.bottleneck.core.name
+    if name == "none" or BOTTLENECK_CORES.find(name).package == "qhybrid":
+        spec = circuit_spec(config)
+        return None if name == "quantum_frozen" else spec
+    from qhybrid.models.cores import CoreRequest
+
+    with torch.random.fork_rng(devices=[]):
+        seed = initial_seed(config.seed, "circuit")
+        torch.manual_seed(seed)
+        core = _build_core(config, CoreRequest(_core_spec(config), config.quantum, seed))
+    trained = any(parameter.requires_grad for parameter in core.parameters())
+    return _circuit_in(core) if trained else None
+
+
+def _circuit_in(core: nn.Module) -> CircuitSpec | None:
+    from qhybrid.quantum.circuits.spec import CircuitSpec
+
+    spec = getattr(core, "spec", None)
+    return spec if isinstance(spec, CircuitSpec) else None
 
 
 def build_model(
@@ -141,6 +167,11 @@ def _build_core(config: RunConfig, request: CoreRequest) -> nn.Module:
             "must return a torch.nn.Module"
         )
     if entry.package != "qhybrid":
+        spec = _circuit_in(core)
+        if spec is not None:
+            from qhybrid.quantum import require_feasible
+
+            require_feasible(spec, config.training.batch_size)
         with torch.no_grad():
             shape = tuple(core(torch.zeros(2, request.n_in)).shape)
         if shape != (2, request.n_out):

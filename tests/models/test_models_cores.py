@@ -1,5 +1,7 @@
 """The cores themselves: spectrum, product circuit, contract of another package's core."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from qhybrid.config import Section, build_config
 from qhybrid.errors import CircuitError, ConfigError
-from qhybrid.models.build import build_model
+from qhybrid.models.build import build_model, check_trainable
+from qhybrid.models.cores import QuantumCore
 from qhybrid.quantum import build_spec
 from qhybrid.quantum.analysis.spectrum import draw_frequencies, encoding_rotations
 from qhybrid.quantum.circuits.product import product_spec
@@ -182,6 +185,44 @@ def test_a_core_that_breaks_its_contract_is_named(foreign):
         config = build_config({"model": {"bottleneck": {"core": name}}, "quantum": {"qubits": 3}})
         with pytest.raises(ConfigError, match=line):
             build_model(config, 1)
+
+
+def circuit_core(name, **quantum):
+    return build_config({"model": {"bottleneck": {"core": name}}, "quantum": {"qubits": 3} | quantum})
+
+
+def test_the_circuit_of_another_packages_core_is_judged_as_ours(foreign):
+    """Dead weights, too much memory, and what a builder itself refuses, before anything is made."""
+
+    def deaf(options, request):
+        """The published circuit's idea: RZ before a measurement of Z teaches nothing."""
+        x, w = ParameterVector("x", 3), ParameterVector("w", 3)
+        circuit = QuantumCircuit(3)
+        for qubit in range(3):
+            circuit.ry(x[qubit], qubit)
+            circuit.rz(w[qubit], qubit)
+        spec = CircuitSpec("deaf", circuit, tuple(x), tuple(w), request.spec.observables)
+        return QuantumCore(replace(request, spec=spec))
+
+    def frozen(options, request):
+        return deaf(options, request).requires_grad_(False)
+
+    def refusing(options, request):
+        raise ConfigError(f"core `refusing` takes at most 2 qubits, not {request.n_in}")
+
+    foreign("plain_circuit", lambda options, request: QuantumCore(request))
+    for builder in (deaf, frozen, refusing):
+        foreign(builder.__name__, builder)
+    check_trainable(circuit_core("plain_circuit"))
+    check_trainable(circuit_core("frozen"))
+    check_trainable(circuit_core("deaf", allow_dead_parameters=True))
+    with pytest.raises(ConfigError, match=r"`deaf`: 3 of 3 weights can never learn.*allow_dead_parameters"):
+        check_trainable(circuit_core("deaf"))
+    with pytest.raises(ConfigError, match="at most 2 qubits, not 3"):
+        check_trainable(circuit_core("refusing"))
+    for refused in (check_trainable, lambda config: build_model(config, 1)):
+        with pytest.raises(CircuitError, match=r"40 qubits would take .* TiB"):
+            refused(circuit_core("plain_circuit", qubits=40))
 
 
 def test_a_core_that_nobody_registers_is_not_built_as_another():
