@@ -15,12 +15,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from qhybrid.errors import QHybridError, RunDirectoryError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # What a disk answers that is full, over a quota, over a size limit, read-only or broken.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
@@ -226,6 +226,8 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
         MissingArrayError: It lacks an array.
         DamagedFileError: It cannot be read or is another kind of file; says why.
     """
+    import numpy as np
+
     try:
         # Opened here, since np.load leaves a file open that turns out to be damaged.
         with path.open("rb") as stream:
