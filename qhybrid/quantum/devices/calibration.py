@@ -11,16 +11,17 @@ from typing import Any
 
 from qiskit.circuit import Delay, Measure, Parameter, Reset
 from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
-from qiskit.providers import BackendV2, Options
+from qiskit.providers import BackendV2
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhybrid.errors import CircuitError, RunDirectoryError
 from qhybrid.files import read_json, write_json
+from qhybrid.quantum.devices.local_device import LocalDevice
 
 _FORMAT = "qhybrid calibration 1"
 
 
-class SavedBackend(BackendV2):  # type: ignore[misc]  # qiskit is untyped
+class SavedBackend(LocalDevice):
     """A device as its calibration file describes it.
 
     Attributes:
@@ -28,29 +29,9 @@ class SavedBackend(BackendV2):  # type: ignore[misc]  # qiskit is untyped
     """
 
     def __init__(self, name: str, target: Target, calibrated: str | None) -> None:
-        super().__init__(name=name, description=f"`{name}` as calibrated {calibrated or 'at an unknown time'}")
-        self._target = target
+        description = f"`{name}` as calibrated {calibrated or 'at an unknown time'}"
+        super().__init__(target, name=name, description=description)
         self.calibrated = calibrated
-
-    @property
-    def target(self) -> Target:
-        """What the qubits can do, with errors and durations."""
-        return self._target
-
-    @property
-    def max_circuits(self) -> None:
-        """No limit."""
-        return None
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return Options()
-
-    def run(self, run_input: Any, **options: Any) -> Any:
-        """Simulate circuits with this backend's noise; see `AerSimulator.run` for the options."""
-        from qiskit_aer import AerSimulator
-
-        return AerSimulator.from_backend(self).run(run_input, **options)
 
 
 def save_calibration(backend: BackendV2, path: Path, calibrated: str | None = None) -> None:

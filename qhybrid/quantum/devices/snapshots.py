@@ -15,11 +15,12 @@ from typing import Any
 
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import RZGate, SXGate
-from qiskit.providers import BackendV2, Options
+from qiskit.providers import BackendV2
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.devices.calibration import SavedBackend, read_calibration
+from qhybrid.quantum.devices.local_device import LocalDevice
 
 
 @functools.cache
@@ -58,7 +59,7 @@ def snapshot(name: str) -> BackendV2:
 _DENSITY_MATRIX_QUBITS = 8
 
 
-class CroppedBackend(BackendV2):  # type: ignore[misc]  # qiskit is untyped
+class CroppedBackend(LocalDevice):
     """Some qubits of a device, renumbered 0..k-1, with the device's errors, durations and couplings.
 
     Attributes:
@@ -71,25 +72,11 @@ class CroppedBackend(BackendV2):  # type: ignore[misc]  # qiskit is untyped
         self.physical_qubits: tuple[int, ...] = tuple(numbers[q] for q in qubits) if numbers else tuple(qubits)
         self.device_name: str = device.device_name if isinstance(device, CroppedBackend) else device.name
         super().__init__(
+            _crop_target(device.target, qubits),
             name=f"{self.device_name}[{','.join(map(str, self.physical_qubits))}]",
             description=f"qubits {', '.join(map(str, self.physical_qubits))} of {self.device_name}",
             backend_version=device.backend_version,
         )
-        self._target = _crop_target(device.target, qubits)
-
-    @property
-    def target(self) -> Target:
-        """What the kept qubits can do, with errors and durations."""
-        return self._target
-
-    @property
-    def max_circuits(self) -> None:
-        """No limit."""
-        return None
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return Options()
 
     @functools.cached_property
     def simulator(self) -> Any:
@@ -102,10 +89,6 @@ class CroppedBackend(BackendV2):  # type: ignore[misc]  # qiskit is untyped
 
         small = self.num_qubits <= _DENSITY_MATRIX_QUBITS
         return AerSimulator.from_backend(_with_pulse_gates(self), method="density_matrix" if small else "automatic")
-
-    def run(self, run_input: Any, **options: Any) -> Any:
-        """Simulate circuits with this backend's noise; see `AerSimulator.run` for the options."""
-        return self.simulator.run(run_input, **options)
 
 
 def crop(backend: BackendV2, qubits: Sequence[int]) -> CroppedBackend:

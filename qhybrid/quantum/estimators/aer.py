@@ -7,8 +7,6 @@ of the noise model (or transpiled for the device that the noise is taken from).
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +14,6 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.primitives import PrimitiveJob
-from qiskit.primitives.base import BaseEstimatorV2
 from qiskit.primitives.containers import EstimatorPubLike, PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.providers import BackendV2
@@ -29,6 +26,7 @@ from qhybrid.quantum.engine.compiler.angle_expansion import expand
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.estimators.aer_circuits import AerGates
 from qhybrid.quantum.estimators.aer_pub import PreparedCircuit, PubTask
+from qhybrid.quantum.estimators.base import SimulatingEstimator
 from qhybrid.quantum.estimators.pubs import shots_of, submitted
 from qhybrid.quantum.noise.aer_model import without_readout
 from qhybrid.quantum.noise.readout import readout_factors
@@ -38,7 +36,7 @@ _CACHE_SIZE = 32
 _MAX_DENSITY_QUBITS = 12
 
 
-class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
+class AerEstimator(SimulatingEstimator):
     """Expectation values from Aer: exact (statevector, or density matrix under noise) or sampled.
 
     Observables other than Z are measured after a change of basis that is made of, and as noisy as, the device's gates.
@@ -69,44 +67,14 @@ class AerEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
         Raises:
             CircuitError: Both a noise model and a device are given, or shots below 1.
         """
-        if shots is not None and shots < 1:
-            raise CircuitError(f"{shots} shots: at least 1 is needed, or None for exact expectation values")
-        if noise_model is not None and device is not None:
-            raise CircuitError(
-                "AerEstimator takes a noise model or a device, not both: the device brings its own noise"
-            )
-        if device is not None:
-            from qhybrid.quantum.devices.snapshots import noise_model as noise_of
-
-            noise_model = noise_of(device)
-        if noise_model is not None and not readout_error:
-            noise_model = without_readout(noise_model)
-        # A copy, or a change of the caller's model would reach some circuits and not those prepared before.
-        noise_model = copy.deepcopy(noise_model)
-        self._noise_model = noise_model
-        self._device = device
-        self.shots = shots
-        self.seed = seed
-        self._method = "statevector" if noise_model is None else "density_matrix"
+        super().__init__(noise_model, device, shots, seed)
+        if self._noise_model is not None and not readout_error:
+            self._noise_model = without_readout(self._noise_model)
+        self._method = "statevector" if self._noise_model is None else "density_matrix"
         self._open()
         # A device's model names gates only, so there no label has errors of its own.
         runnable = AerSimulator(method=self._method).configuration().basis_gates
-        self._gates = AerGates(noise_model, runnable, labels=device is None)
-
-    @property
-    def noise_model(self) -> Any:
-        """The Aer `NoiseModel` as it was when the estimator was made; `None` without noise."""
-        return self._noise_model
-
-    @property
-    def device(self) -> BackendV2 | None:
-        """The device that circuits are transpiled for, if any."""
-        return self._device
-
-    @property
-    def default_precision(self) -> float:
-        """Standard error that a pub without a precision gets: 0 for exact values, 1/sqrt(shots) for sampled ones."""
-        return 0.0 if self.shots is None else 1 / math.sqrt(self.shots)
+        self._gates = AerGates(self._noise_model, runnable, labels=device is None)
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None

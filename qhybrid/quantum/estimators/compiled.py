@@ -11,7 +11,6 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.primitives import PrimitiveJob
-from qiskit.primitives.base import BaseEstimatorV2
 from qiskit.primitives.containers import DataBin, EstimatorPubLike, PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.providers import BackendV2
@@ -25,6 +24,7 @@ from qhybrid.quantum.engine.compiler.lowering import lower
 from qhybrid.quantum.engine.compiler.paulis import Pauli, collect, pauli_terms
 from qhybrid.quantum.engine.density.circuit import DensityCircuit
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit, Engine
+from qhybrid.quantum.estimators.base import SimulatingEstimator
 from qhybrid.quantum.estimators.distributions import Distribution, ExactDistribution, NoisyDistribution, settings_of
 from qhybrid.quantum.estimators.pubs import as_pauli_sum, shots_of, submitted
 from qhybrid.quantum.estimators.shots import AngleMap, Gradient, SampledCircuit
@@ -38,7 +38,7 @@ Compiled = CompiledCircuit | DensityCircuit | SampledCircuit
 """What `compile` returns: a circuit with `expectations`, `forward` and `vjp`."""
 
 
-class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
+class CompiledEstimator(SimulatingEstimator):
     """Estimator that compiles each circuit once and evaluates whole batches.
 
     Takes the pubs that any Qiskit estimator takes. Without shots, results are exact, under noise too, so they meet
@@ -86,43 +86,19 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
             CircuitError: Both a noise model and a device, shots below 1, an unknown gradient or engine, or a noise
                 model that cannot be followed.
         """
-        if noise_model is not None and device is not None:
-            raise CircuitError(
-                "CompiledEstimator takes a noise model or a device, not both: the device brings its own noise"
-            )
-        if shots is not None and shots < 1:
-            raise CircuitError(f"{shots} shots: at least 1 is needed, or None for exact expectation values")
+        super().__init__(noise_model, device, shots, seed)
         if gradient not in ("exact", "parameter_shift"):
             raise CircuitError(f"gradient `{gradient}` is unknown: exact or parameter_shift")
         if engine not in ("auto", "torch"):
             raise CircuitError(f"engine `{engine}` is unknown: auto or torch")
-        if device is not None:
-            from qhybrid.quantum.devices.snapshots import noise_model as noise_of
-
-            noise_model = noise_of(device)
-        # A copy, or a change of the caller's model would reach some circuits and not those compiled before.
-        self._noise_model = copy.deepcopy(noise_model)
-        self._device = device
         self.readout_error = readout_error
-        self.shots = shots
-        self.seed = seed
         self.gradient: Gradient = gradient
         self.double = double
         self.threads = threads
         self.engine: Engine = engine
-        ideal = noise_model is None or noise_model.is_ideal()
+        ideal = self._noise_model is None or self._noise_model.is_ideal()
         self._noise = None if ideal else GateNoise(self._noise_model, labels=device is None)
         self._compiled: dict[Any, Compiled] = {}
-
-    @property
-    def noise_model(self) -> Any:
-        """The Aer `NoiseModel` as it was when the estimator was made; `None` without noise."""
-        return self._noise_model
-
-    @property
-    def device(self) -> BackendV2 | None:
-        """The device that circuits are transpiled for, if any."""
-        return self._device
 
     def in_double_precision(self) -> CompiledEstimator:
         """An estimator of the same settings and noise that computes with complex128."""
@@ -133,11 +109,6 @@ class CompiledEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is unt
     def __getstate__(self) -> dict[str, Any]:
         """Everything but compiled circuits, which hold threads' memory; they are compiled again when asked for."""
         return {**self.__dict__, "_compiled": {}}
-
-    @property
-    def default_precision(self) -> float:
-        """Standard error of a pub without a precision: 0 for exact values, 1/sqrt(shots) for sampled ones."""
-        return 0.0 if self.shots is None else 1 / math.sqrt(self.shots)
 
     def compile(
         self,
