@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import shutil
+from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 
 NAME = "03_noise.ipynb"
-FIGURES = 4
+FIGURES = 5
 PROBE = """
 import json
 print(json.dumps({
@@ -19,6 +22,7 @@ print(json.dumps({
     "comparisons": {name: item["ways"] for name, item in comparisons.items()},
     "losses": {name: [row["loss"] for row in rows_of[name]] for name in runs},
     "left": folder.exists(),
+    "pairs": {"|".join(key): list(seeds.values()) for key, seeds in pairs.items()},
 }))
 """
 
@@ -38,7 +42,11 @@ def check_outputs(notebook):
 def executed(root, tmp_path_factory):
     notebook = nbformat.read(root / "notebooks" / NAME, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
-    folder = tmp_path_factory.mktemp("notebook")
+    folder = tmp_path_factory.mktemp("project") / "notebooks"
+    folder.mkdir()
+    # The record that section 5 reads.
+    results = Path("tests", "benchmarks", "results", "device_pair")
+    shutil.copytree(root / results, folder.parent / results)
     paths = [str(root), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     client = NotebookClient(notebook, timeout=400, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
@@ -62,6 +70,11 @@ def test_the_noise_notebook_shows_its_figures_and_says_what_its_numbers_say(exec
         assert ways["exact"]["pixel_difference"] == 0
         assert ways["device"]["pixel_difference"] > 0
     assert facts["left"] is False
+    # What section 5 says of the record.
+    for metric, better in (("class_accuracy", np.greater), ("kid", np.less)):
+        pairs = facts["pairs"][f"{metric}|device"]
+        assert len(pairs) == 10
+        assert better(np.mean([pair["device"] for pair in pairs]), np.mean([pair["exact"] for pair in pairs]))
 
 
 def test_the_committed_noise_notebook_was_executed_and_is_fit_to_read(root):
