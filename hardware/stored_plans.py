@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 from hardware.errors import HardwareError
+from qhybrid.files import DamagedFileError
+from qhybrid.stored import from_json
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,9 @@ class StoredPlan:
         """The inverse of `to_dict`.
 
         Raises:
-            HardwareError: Written by another version.
+            HardwareError: Damaged, or written by another version.
         """
-        listed: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
         try:
-            return cls(**listed)
-        except TypeError as error:
+            return from_json(cls, values)
+        except DamagedFileError as error:
             raise HardwareError(f"plan.json does not fit this version ({error}): {cls.AGAIN}") from None

@@ -8,6 +8,10 @@ thing, its value and the remedy. The command line prints that line and exits wit
 class QHybridError(Exception):
     """Root of every error that a user can cause and mend."""
 
+    def __str__(self) -> str:
+        """The message on one line, whatever the values that it quotes."""
+        return " ".join(super().__str__().splitlines())
+
 
 class ConfigError(QHybridError, ValueError):
     """A configuration key or value that is not allowed."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 # What a disk answers that is full, over a quota, over a size limit, read-only or broken.
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-_UNPACKING_ERRORS = (
+# What a damaged or foreign archive makes numpy, zipfile, zlib or lzma raise.
+UNPACKING_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -241,8 +242,7 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
                 arrays = {name: archive[name] for name in [*names, *optional] if name in archive.files}
     except (FileNotFoundError, DamagedFileError):
         raise
-    # Each is what a damaged or foreign file makes numpy, zipfile, zlib or lzma raise.
-    except _UNPACKING_ERRORS as error:
+    except UNPACKING_ERRORS as error:
         raise DamagedFileError(" ".join(str(error).split()) or type(error).__name__) from None
     for name, array in arrays.items():
         # A member that is no array file comes back as its bytes.

@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -18,9 +19,11 @@ from typing import Any
 
 from qhybrid.config import RunConfig, dump_config, load_config
 from qhybrid.errors import ConfigError, RunDirectoryError
-from qhybrid.files import InputFile, read_json, sha256_of, write_json, write_text
+from qhybrid.files import DamagedFileError, InputFile, read_json, sha256_of, write_json, write_text
 from qhybrid.locks import HOLDER_FILE, LOCK_FILE, exclusive
+from qhybrid.stored import from_json
 
+_INPUTS = {"data": "data set", "bank": "noise bank"}
 RECORDED_PACKAGES = (
     "qhybrid",
     "torch",
@@ -131,7 +134,9 @@ class RunDirectory:
             # Another process may have made it while this one looked.
             if not run._is_there(config, resume):
                 made_from = {kind: asdict(item) for kind, item in (inputs or {}).items()}
-                write_json(run.meta_file, describe_environment() | {"inputs": made_from})
+                # Two runs of one configuration may start within one second.
+                meta = {"id": uuid.uuid4().hex, **describe_environment(), "inputs": made_from}
+                write_json(run.meta_file, meta)
                 # Last, since a directory with a configuration counts as a run.
                 write_text(run.config_file, dump_config(config))
         return run
@@ -165,9 +170,12 @@ class RunDirectory:
             return {}
         meta = read_json(self.meta_file)
         try:
-            return {kind: InputFile(**values) for kind, values in meta.get("inputs", {}).items()}
-        except (AttributeError, TypeError) as error:
+            found = {kind: from_json(InputFile, values) for kind, values in meta.get("inputs", {}).items()}
+        except (AttributeError, DamagedFileError) as error:
             raise RunDirectoryError(f"`{self.meta_file}` is damaged: {error}") from None
+        if not found.keys() <= _INPUTS.keys():
+            raise RunDirectoryError(f"`{self.meta_file}` is damaged: its inputs are {', '.join(found)[:80]}")
+        return found
 
     def located(self, kind: str, configured: str) -> str:
         """Where an input is: at the recorded place, if it still is, else where the configuration says.
@@ -218,7 +226,7 @@ class RunDirectory:
         entry = self.inputs().get(kind)
         if entry is None or entry.sha256 == sha256:
             return
-        what = {"data": "data set", "bank": "noise bank"}[kind]
+        what = _INPUTS[kind]
         place = f"`{path}`" if path is not None else "the package's own"
         raise RunDirectoryError(
             f"the {what} of `{self.path}` has changed: {place} has SHA-256 {sha256}, the run was made with "

@@ -21,7 +21,7 @@ ROOTS = {"qhybrid", "qhybrid.quantum", "hardware"}
 
 # Room (a folder, or a file on the ground floor) -> the rooms that it may import. A room that is not here fails the
 # tests, and so does any arrow that is not here. Names are within `qhybrid`; `hardware` is written out.
-GROUND = {"errors", "files", "locks", "progress", "registry", "seeds"}
+GROUND = {"errors", "files", "locks", "progress", "registry", "seeds", "stored"}
 CONFIG = GROUND | {"config"}
 CIRCUITS = CONFIG | {"quantum.circuits"}
 COMPILER = CIRCUITS | {"quantum.engine.compiler"}
@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "progress": {"errors"},
     "seeds": {"errors"},
     "registry": {"errors"},
+    "stored": {"files"},
     "config": GROUND,
     "rundir": CONFIG,
     "circuit_copies": CONFIG,
@@ -70,7 +71,7 @@ ROOMS: dict[str, set[str]] = {
     "hardware.errors": {"errors"},
     "hardware.arrays": {"files", "hardware.errors"},
     "hardware.interruption": {"errors", "hardware.errors"},
-    "hardware.stored_plans": {"files", "hardware.errors"},
+    "hardware.stored_plans": {"files", "stored", "hardware.errors"},
 }
 HARDWARE_GROUND = {"hardware.errors", "hardware.arrays", "hardware.interruption", "hardware.stored_plans"}
 BELOW_HARDWARE = TRAINED | HARDWARE_GROUND

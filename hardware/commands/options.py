@@ -133,6 +133,7 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
         ConfigError: An option's value is not allowed, or does not go with the others.
     """
     from hardware.jobs.budget import RunBudget
+    from hardware.planning.bill import Plan
     from qhybrid.config import HardwareConfig, build_config
     from qhybrid.files import read_json
     from qhybrid.rundir import RunDirectory
@@ -142,7 +143,7 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
     base = values["hardware"] or HardwareConfig().model_dump()
     stored = directory.hardware / "plan.json"
     if planned and stored.exists():
-        base = read_json(stored)["config"]
+        base = Plan.from_dict(read_json(stored)).config
     given = dict(options)
     budget = given.pop("budget_seconds", None)
     if budget is None:

@@ -65,12 +65,20 @@ class ReverseState:
         stored = read_arrays(path, ("step", "images", "key"), optional=("steps", "angles", "rows"))
         if str(stored["key"]) != key:
             return None
-        step, angles, sent = int(stored["step"]), stored.get("angles"), None
-        if angles is not None:
+        step, images, angles, sent = stored["step"], stored["images"], stored.get("angles"), None
+        sound = step.ndim == 0 and step.dtype.kind == "i" and bool(step >= 0)
+        sound = sound and images.ndim == 4 and images.dtype == np.float32
+        if sound and angles is not None:
             # Before there were rounds, a state held the angles of its own step, one row per image.
-            rows = stored["rows"] if "rows" in stored else np.arange(len(angles))[None]
-            sent = Round(tuple(stored["steps"].tolist()) if "steps" in stored else (step,), angles, rows)
-        return cls(step, stored["images"], sent)
+            rows = stored["rows"] if "rows" in stored else np.arange(len(images))[None]
+            steps = stored["steps"] if "steps" in stored else np.array([step], dtype=np.int64)
+            sound = sound and angles.ndim == 2 and angles.dtype == np.float64 and steps.ndim == 1
+            sound = sound and steps.dtype.kind == rows.dtype.kind == "i" and rows.shape == (len(steps), len(images))
+            sound = sound and bool(((rows >= 0) & (rows < len(angles))).all())
+            sent = Round(tuple(steps.tolist()), angles, rows) if sound else None
+        if not sound:
+            raise HardwareError(f"`{path}` holds no state of a reverse process: remove it")
+        return cls(int(step), images, sent)
 
 
 class ReverseProcess:

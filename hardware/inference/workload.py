@@ -26,7 +26,7 @@ from hardware.planning.bill import Plan, check_budget, make_plan, plan_key
 from hardware.service.backends import device_name, is_local, open_backend, seconds_left
 from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from qhybrid.config import HardwareConfig
+from qhybrid.config import HardwareConfig, build_section
 from qhybrid.data.images import to_uint8
 from qhybrid.files import atomic_path, read_json, write_json
 from qhybrid.quantum.devices.calibration import read_calibration, save_calibration
@@ -162,7 +162,7 @@ def load_workload(
     if not (run.hardware / "plan.json").exists():
         return None
     plan = Plan.from_dict(read_json(run.hardware / "plan.json"))
-    stored = HardwareConfig.model_validate(plan.config)
+    stored = build_section(HardwareConfig, plan.config, f"`{run.hardware / 'plan.json'}`")
     kept = _kept_calibration(run, plan) if offline else backend
     backend = kept or open_backend(plan.backend, fractional_gates=stored.fractional_gates)
     if config is not None:

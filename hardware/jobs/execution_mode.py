@@ -50,6 +50,11 @@ class ExecutionMode:
         self._opened: Any = None
         self._lost: set[str] = set()
 
+    @property
+    def shared(self) -> bool:
+        """Whether jobs are sent in a batch or session."""
+        return self._mode != "job"
+
     def current(self) -> Any:
         """What to pass to a primitive; opens the batch or session if there is none.
 

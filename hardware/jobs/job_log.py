@@ -38,6 +38,28 @@ from qhybrid.rundir import RunDirectory
 
 PRODUCT_TAG = "qhybrid"
 TAG_LENGTH = 16
+_JOB = ("job", "content", "plan", "step", "part")
+# What a reader takes from each event; the other fields are for people.
+_FIELDS = {
+    "submitted": (*_JOB, "seconds"),
+    "done": (*_JOB, "file"),
+    "failed": _JOB,
+    "opened": ("mode",),
+    "refused": ("job", "content"),
+    "twin": ("job", "content"),
+    "reused": ("content", "plan", "step", "part", "file"),
+}
+_NUMBER = (int, float)
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("job", "content", "plan", "file"), (str,)),
+    **dict.fromkeys(("step", "part"), (int,)),
+    "seconds": _NUMBER,
+    "charged": (*_NUMBER, type(None)),
+    **dict.fromkeys(("calibrated", "session"), (str, type(None))),
+    "mode": (str,),
+    "clock": _NUMBER,
+    "limit": (*_NUMBER, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -142,8 +164,10 @@ class JobLog:
             whole = added[: added.rfind(b"\n") + 1]
             for line in whole.splitlines():
                 # A damaged line tells nothing, and hides no other.
-                with contextlib.suppress(ValueError):
-                    self._rows.append(json.loads(line))
+                with contextlib.suppress(ValueError, RecursionError):
+                    row = json.loads(line)
+                    if _is_event(row):
+                        self._rows.append(row)
             self._read += len(whole)
         return list(self._rows)
 
@@ -234,6 +258,18 @@ def seconds_taken(rows: list[dict[str, Any]], now: float) -> float:
     return sum(jobs.values()) + sum(max(open_for[session], used) for session, used in inside.items())
 
 
+def _is_event(row: Any) -> bool:
+    """Whether a line of the log is one that `JobLog` has written."""
+    if not isinstance(row, dict) or not isinstance(row.get("event"), str):
+        return False
+    needed = _FIELDS.get(row["event"], ())
+    return all(name in row for name in needed) and all(
+        type(row[name]) in kinds and (type(row[name]) is not float or math.isfinite(row[name]))
+        for name, kinds in _TYPES.items()
+        if name in row
+    )
+
+
 class ResultStore:
     """Results of jobs, named by step and content: npz files, and beside each what the client gave (`records`)."""
 
@@ -292,4 +328,12 @@ def read_result(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         HardwareError: Not such a file.
     """
-    return read_arrays(path, ("angles", "values", "errors", "content", "provenance"), optional=("steps",))
+    stored = read_arrays(path, ("angles", "values", "errors", "content", "provenance"), optional=("steps",))
+    angles, values, errors = (stored[name] for name in ("angles", "values", "errors"))
+    steps = stored.get("steps", np.zeros(len(angles) if angles.ndim else 0, np.int64))
+    numbers = all(array.dtype == np.float64 and array.ndim == 2 for array in (angles, values, errors))
+    texts = all(stored[name].dtype.kind == "U" and stored[name].ndim == 0 for name in ("content", "provenance"))
+    sound = numbers and texts and values.shape == errors.shape and len(values) == len(angles)
+    if not sound or steps.dtype.kind != "i" or steps.shape != (len(angles),):
+        raise HardwareError(f"`{path}` holds no result of a job: remove it")
+    return stored

@@ -67,6 +67,13 @@ class LocalJobs:
         """Say why a job has not ended well; nothing ends a simulation but its process."""
         return state.lower()
 
+    def session_id(self, job: Any) -> None:
+        """There are no sessions here.
+
+        Args:
+            job: Not used.
+        """
+
     def charged(self, job: Any) -> float | None:
         """Return nothing: no device time is charged for a simulation."""
         return None

@@ -260,7 +260,7 @@ class JobRunner(Generic[ResultT]):
             samples=len(work.angles),
             seconds=work.seconds,
             limit=limit,
-            session=None if self._local else sent.job.session_id,
+            session=self._jobs.session_id(sent.job),
             calibrated=self._jobs.calibration(),
             **self._place(work),
         )

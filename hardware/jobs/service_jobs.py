@@ -164,6 +164,13 @@ class ServiceJobs:
         """Whether a job was cancelled because the service has closed its batch or session."""
         return bool(self._patiently(lambda: self._mode.was_closed(job.session_id), f"session of job {job.job_id()}"))
 
+    def session_id(self, job: Any) -> str | None:
+        """The batch or session that a job was sent in; `None` in job mode, where the service need not be asked."""
+        if not self._mode.shared:
+            return None
+        found: str | None = self._patiently(lambda: job.session_id, f"session of job {job.job_id()}")
+        return found
+
     def charged(self, job: Any) -> float | None:
         """Seconds that the account was charged for a job; `None` while the service does not say."""
         try:

@@ -27,7 +27,9 @@ from hardware.placement.program import Program, check_isa, restricted
 from hardware.service.backends import is_local
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.simulate import entangling_circuit
+from qhybrid.errors import CircuitError
 from qhybrid.files import atomic_path
+from qhybrid.quantum.circuits.qpy_files import load_qpy
 from qhybrid.quantum.devices.snapshots import crop
 
 TILE_QUBITS = 4
@@ -89,11 +91,21 @@ class NoiseCircuit:
             HardwareError: Missing, or no such file.
         """
         try:
-            with path.open("rb") as file:
-                circuit = qpy.load(file)[0]
-            return cls(circuit, tuple(tuple(group) for group in circuit.metadata["groups"]))
-        except Exception as error:  # noqa: BLE001  (qpy raises whatever a foreign file makes it trip over)
-            raise HardwareError(f"`{path}` cannot be read: {' '.join(str(error).split())}") from None
+            circuit = load_qpy(path)
+        except CircuitError as error:
+            raise HardwareError(str(error)) from None
+        groups = (circuit.metadata or {}).get("groups")
+        if not _are_groups(groups, circuit.num_qubits):
+            raise HardwareError(f"`{path}` does not say which of its qubits belong together: draw again")
+        return cls(circuit, tuple(tuple(group) for group in groups or ()))
+
+
+def _are_groups(groups: Any, num_qubits: int) -> bool:
+    """Whether these are disjoint lists of qubits of a circuit."""
+    if not isinstance(groups, list) or not all(isinstance(group, list) and group for group in groups):
+        return False
+    flat = [qubit for group in groups for qubit in group]
+    return all(type(qubit) is int and 0 <= qubit < num_qubits for qubit in flat) and len(set(flat)) == len(flat)
 
 
 def repetitions(program: Program, count: int) -> NDArray[np.float64]:

@@ -44,7 +44,7 @@ def cached_transpile(spec: CircuitSpec, backend: BackendV2) -> Transpiled:
     if (folder / "transpiled.json").exists():
         try:
             return Transpiled.load(folder)
-        except (HardwareError, RunDirectoryError, KeyError):
+        except (HardwareError, RunDirectoryError):
             pass
     made = transpile(spec, backend)
     with contextlib.suppress(RunDirectoryError, OSError):

@@ -27,11 +27,13 @@ from hardware.errors import HardwareError
 from hardware.placement.program import Program, check_isa, restricted, side_by_side, touched_qubits
 from hardware.service.backends import calibration_date, device_name
 from qhybrid.errors import CircuitError
-from qhybrid.files import atomic_path, read_json, write_json
+from qhybrid.files import DamagedFileError, atomic_path, read_json, write_json
+from qhybrid.quantum.circuits.qpy_files import load_circuits
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.devices.embedding import embeddings, estimated_success
 from qhybrid.quantum.devices.idling import idle_fidelity
 from qhybrid.quantum.devices.snapshots import crop
+from qhybrid.stored import from_json
 
 __all__ = ["EMBEDDINGS_TRIED", "PRESET_SEEDS", "Program", "Transpiled", "candidate", "check_isa", "transpile"]
 
@@ -39,6 +41,16 @@ EMBEDDINGS_TRIED = 8
 PRESET_SEEDS = 4
 # So many times as many places are tried where Qiskit cannot translate the circuit at the best.
 _MOST_FAILURES = 8
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What `transpiled.json` holds; see `Transpiled`."""
+
+    spec: str
+    layout: tuple[int, ...]
+    report: dict[str, Any]
+    copies: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,19 +143,22 @@ class Transpiled:
 
         Raises:
             RunDirectoryError: A file is missing or not readable.
-            HardwareError: `isa.qpy` is not a QPY file of these circuits.
+            HardwareError: `isa.qpy` is not a QPY file of these circuits, or `transpiled.json` is damaged.
         """
-        stored = read_json(folder / "transpiled.json")
         try:
-            with (folder / "isa.qpy").open("rb") as file:
-                circuits = qpy.load(file)
-            layouts = [tuple(stored["layout"]), *(tuple(layout) for layout in stored.get("copies", []))]
-            report, spec_hash = stored["report"], stored["spec"]
-            first, *copies = (
-                cls(circuit, layout, report, spec_hash) for circuit, layout in zip(circuits, layouts, strict=True)
-            )
-        except Exception as error:  # noqa: BLE001  (qpy raises whatever a foreign file makes it trip over)
-            raise HardwareError(f"`{folder / 'isa.qpy'}` cannot be read: {' '.join(str(error).split())}") from None
+            stored = from_json(_Stored, read_json(folder / "transpiled.json"))
+            circuits = load_circuits(folder / "isa.qpy")
+        except (DamagedFileError, CircuitError) as error:
+            raise HardwareError(f"`{folder}` holds no transpiled circuit: {error}") from None
+        layouts = (stored.layout, *stored.copies)
+        sound = len(layouts) == len(circuits) and {"backend", "calibrated"} <= stored.report.keys()
+        for circuit, layout in zip(circuits, layouts, strict=False):
+            sound = sound and len(set(layout)) == len(layout) and set(layout) <= set(range(circuit.num_qubits))
+        if not sound:
+            raise HardwareError(f"`{folder}`: isa.qpy and transpiled.json do not belong together: transpile again")
+        first, *copies = (
+            cls(circuit, layout, stored.report, stored.spec) for circuit, layout in zip(circuits, layouts, strict=True)
+        )
         return replace(first, copies=tuple(copies))
 
     def touched_qubits(self) -> list[int]:

@@ -22,7 +22,7 @@ from qhybrid.circuit_copies import with_copies
 from qhybrid.config import RunConfig, build_config
 from qhybrid.data.labels import LabelSpace
 from qhybrid.errors import ConfigError, RunDirectoryError
-from qhybrid.files import atomic_path, read_json, write_json
+from qhybrid.files import UNPACKING_ERRORS, atomic_path, read_json, write_json
 from qhybrid.models.build import build_model
 from qhybrid.models.unet import UNet
 from qhybrid.quantum.circuits.spec import CircuitSpec
@@ -164,12 +164,13 @@ def load_weights(model: UNet, folder: Path, *, ema: bool) -> None:
     file = folder / (_EMA if ema else _WEIGHTS)
     try:
         stored = {_present_name(name): tensor for name, tensor in load_file(file).items()}
-    except (OSError, SafetensorError) as error:
-        raise RunDirectoryError(f"`{file}` cannot be read: {error}") from None
+    # A header that names what there is not makes the library raise more than its own error.
+    except (OSError, SafetensorError, *UNPACKING_ERRORS) as error:
+        raise RunDirectoryError(f"`{file}` cannot be read: {' '.join(str(error).split())}") from None
     wanted = _weights(model)
     for name in sorted(stored.keys() | wanted.keys()):
-        there = tuple(stored[name].shape) if name in stored else "absent"
-        here = tuple(wanted[name].shape) if name in wanted else "absent"
+        there = _described(stored.get(name))
+        here = _described(wanted.get(name))
         if there != here:
             raise RunDirectoryError(f"`{file}` is of another architecture: `{name}` is {there} there, {here} here")
     model.load_state_dict(stored)
@@ -183,9 +184,13 @@ def load_training_state(folder: Path) -> dict[str, Any]:
     """
     file = folder / _STATE
     try:
-        state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise RunDirectoryError(f"`{file}` cannot be read: {error}") from None
+        state = torch.load(file, weights_only=True, map_location="cpu")
+    # The reader of a restricted pickle raises whatever a damaged one makes it trip over.
+    except Exception as error:  # noqa: BLE001
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RunDirectoryError(f"`{file}` cannot be read: {reason}: remove the checkpoint `{folder}`") from None
+    if not isinstance(state, dict):
+        raise RunDirectoryError(f"`{file}` holds no training state: remove the checkpoint `{folder}`")
     return state
 
 
@@ -229,12 +234,21 @@ def _read_meta(folder: Path) -> tuple[RunConfig, dict[str, Any], LabelSpace | No
         channels, height, width = meta["image_shape"]
         content = meta.get("labels")
         labels = None if content is None else LabelSpace.from_json(content)
-        complete = all(isinstance(value, int) for value in (channels, height, width, meta["step"]))
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
-        raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: {error}") from None
+        complete = all(type(value) is int for value in (channels, height, width, meta["step"])) and meta["step"] >= 0
+        complete = complete and channels in (1, 3) and height == width and height > 0 and height % 4 == 0
+    except (ConfigError, AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: {reason}") from None
     if not complete or (labels is None) != (config.model.condition == "none"):
         raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: `{_META}` is damaged")
     return config, meta, labels
+
+
+def _described(tensor: Tensor | None) -> str:
+    """Shape of a tensor, and its type where that is not the usual one."""
+    if tensor is None:
+        return "absent"
+    return f"{tuple(tensor.shape)}" + ("" if tensor.dtype == torch.float32 else f" {tensor.dtype}")
 
 
 def _serialized(state: Mapping[str, Any]) -> bytes:
@@ -249,4 +263,4 @@ def _weights(model: UNet) -> dict[str, Tensor]:
 
 def _steps(run: RunDirectory) -> list[int]:
     names = [path.name for path in run.checkpoints.glob("step-*")]
-    return sorted(int(name[5:]) for name in names if name[5:].isdigit())
+    return sorted(int(name[5:]) for name in names if name[5:].isascii() and name[5:].isdigit())

@@ -130,7 +130,9 @@ def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
             f"`{path}` is truncated or altered: its header says {math.prod(shape)} values, "
             f"it holds {len(content) - header}; delete it to download it again"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    # Without a first axis the others may have lengths that no array has.
+    kept = shape if math.prod(shape) else (0, *(min(length, 2**16) for length in shape[1:]))
+    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(kept)
 
 
 def _remote_file(name: str, source: IdxSet, file: str) -> RemoteFile:

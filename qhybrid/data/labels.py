@@ -51,6 +51,9 @@ class LabelSpace:
         names = tuple(str(name) for name in content["names"])
         if labels.ndim not in (1, 2) or counts.shape != labels.shape[:1] or not names or not len(labels):
             raise ValueError("labels and counts do not fit each other")
+        most = len(names) - 1 if labels.ndim == 1 else 1
+        if labels.min() < 0 or labels.max() > most or labels.shape[1:] not in ((), (len(names),)) or counts.min() < 1:
+            raise ValueError("labels and names do not fit each other")
         return cls(names, labels, counts)
 
     def to_json(self) -> dict[str, Any]:

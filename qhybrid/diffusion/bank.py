@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import mmap
 import struct
 import zipfile
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 from qhybrid.diffusion.bits import BitLaw
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.errors import RunDirectoryError
-from qhybrid.files import atomic_path, read_json, write_json
+from qhybrid.files import UNPACKING_ERRORS, DamagedFileError, atomic_path, read_json, write_json
+from qhybrid.stored import from_json
 
 _FORMAT = 1
 _MEMBERS = {"quantum_bits": "integers", "gaussian": "integers", "quantum_intrinsic": "values"}
@@ -107,8 +109,24 @@ class Bank:
         return self._view(start, count).copy()
 
     def normals(self, start: int, count: int) -> NDArray[np.float32]:
-        """Standardized numbers, flat."""
-        return self.stored(start, count) if self._law is None else self._law.normals(self._view(start, count))
+        """Standardized numbers, flat.
+
+        Args:
+            start: Place of the first one in the bank.
+            count: How many.
+
+        Raises:
+            NoiseError: The bank holds integers beyond the resolution that its record gives.
+        """
+        if self._law is None:
+            return self.stored(start, count)
+        try:
+            return self._law.normals(self._view(start, count))
+        except IndexError:
+            raise NoiseError(
+                f"bank `{self.path}` holds integers of more than {self._law.resolution} bits, which its record gives: "
+                "make or fetch it again"
+            ) from None
 
     def _view(self, start: int, count: int) -> NDArray[Any]:
         size = self._dtype.itemsize
@@ -162,16 +180,42 @@ def read_record(path: Path) -> BankRecord:
         raise NoiseError(f"there is no noise bank `{path}`: `qhybrid noise make` writes one")
     try:
         values = read_json(_record_file(path))
-        if values.pop("format") != _FORMAT:
-            raise ValueError("another format")
-        record = BankRecord(**values | {"shape": tuple(values["shape"])})
-        known = record.source in _MEMBERS and all(isinstance(size, int) and size > 0 for size in record.shape)
-        needed = ("resolution",) if _MEMBERS.get(record.source) == "integers" else ("shots", "patch", "mean")
-    except (RunDirectoryError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
+            raise DamagedFileError("another format")
+        record = from_json(BankRecord, values)
+        _check_record(record)
+    except (RunDirectoryError, DamagedFileError) as error:
         raise NoiseError(f"`{_record_file(path)}` is not the record of a noise bank: {error}") from None
-    if not known or any(key not in record.law for key in needed):
-        raise NoiseError(f"`{_record_file(path)}` is not the record of a noise bank: source, shape or law is damaged")
     return record
+
+
+def _check_record(record: BankRecord) -> None:
+    """Refuse a record whose law does not go with its numbers."""
+    law, axes = record.law, {"integers": 1, "values": 2}.get(_MEMBERS.get(record.source, ""))
+    if len(record.shape) != axes or min(record.shape) < 1 or record.numbers > 2**48:
+        raise DamagedFileError(f"source `{record.source[:40]}` with numbers of shape {str(record.shape)[:80]}")
+    if min(record.drawn.values(), default=0) < 0:
+        raise DamagedFileError("a consumer has drawn less than nothing")
+    if axes == 1:
+        sound = type(law.get("resolution")) is int and 1 <= law["resolution"] <= 16
+    else:
+        pixels, patch = record.shape[1], law.get("patch")
+        sound = isinstance(patch, list) and len(patch) == 2 and all(type(side) is int and side > 0 for side in patch)
+        sound = sound and math.prod(law["patch"]) == pixels and type(law.get("shots")) is int and law["shots"] > 0
+        shapes = {"mean": (pixels,), "deviation": (pixels,), "covariance": (pixels, pixels)}
+        sound = sound and all(_is_array(law[name], shape) for name, shape in shapes.items() if name in law)
+        sound = sound and "mean" in law
+    if not sound:
+        raise DamagedFileError("its law is damaged")
+
+
+def _is_array(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether nested lists are finite numbers of this shape."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return False
+    return array.shape == shape and array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
 
 
 def write_record(path: Path, record: BankRecord) -> None:
@@ -257,9 +301,9 @@ def _mapped(path: Path, _state: tuple[int, ...], member: str, shape: tuple[int, 
             found_shape, fortran, found_dtype = read(file)
             offset = file.tell()
             numbers = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, struct.error) as error:
-        if isinstance(error, NoiseError):
-            raise
+    except NoiseError:
+        raise
+    except (*UNPACKING_ERRORS, struct.error):
         raise NoiseError(f"bank `{path}` is truncated or no npz file with `{member}`: make or fetch it again") from None
     if (found_shape, found_dtype, fortran) != (shape, dtype, False):
         raise NoiseError(

@@ -165,16 +165,51 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def restore(self, folder: Path) -> None:
-        """Set weights, optimizer, averages and step to those of a checkpoint's folder."""
+        """Set weights, optimizer, averages and step to those of a checkpoint's folder.
+
+        Args:
+            folder: `checkpoints/step-N` of a run.
+
+        Raises:
+            RunDirectoryError: Its files are damaged, or of another model.
+        """
         state = load_training_state(folder)
         load_weights(self.unwrapped, folder, ema=False)
         load_weights(self.ema.ema_model, folder, ema=True)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.step.fill_(state["ema_step"])
+        try:
+            moments = _moments(state, self.optimizer.param_groups)
+            ema_step, window = int(state["ema_step"]), state["window"]
+            self.window = _Window(float(window["loss"]), int(window["steps"]), float(window["seconds"]))
+            if min(ema_step, self.window.steps) < 0 or not math.isfinite(self.window.loss + self.window.seconds):
+                raise ValueError("its counters are out of range")
+        except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise RunDirectoryError(
+                f"the training state of `{folder}` is damaged ({' '.join(str(error).split())[:200]}): remove this "
+                "checkpoint"
+            ) from None
+        # The settings of the groups are the configuration's.
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.ema.step.fill_(ema_step)
         self.ema.initted.fill_(True)
         self.step = int(folder.name.removeprefix("step-"))
-        window = state["window"]
-        self.window = _Window(window["loss"], int(window["steps"]), window["seconds"])
+
+
+def _moments(state: Mapping[str, Any], groups: list[dict[str, Any]]) -> dict[int, dict[str, torch.Tensor]]:
+    """Adam's moments of every parameter, as a checkpoint holds them.
+
+    Raises:
+        ValueError: They are not those of these parameters.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    stored: dict[int, dict[str, torch.Tensor]] = state["optimizer"]["state"]
+    for index, entry in stored.items():
+        # A parameter that took no part in a step has none.
+        shapes = {"step": (), "exp_avg": parameters[index].shape, "exp_avg_sq": parameters[index].shape}
+        if entry.keys() != shapes.keys() or any(tuple(entry[name].shape) != tuple(shapes[name]) for name in shapes):
+            raise ValueError(f"the moments of parameter {index} are those of another")
+        if not all(tensor.dtype == torch.float32 for tensor in entry.values()) or not entry["step"] >= 0:
+            raise ValueError(f"the moments of parameter {index} are out of range")
+    return stored
 
 
 def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
@@ -304,7 +339,10 @@ def _gradient_norm(parameters: list[nn.Parameter]) -> float:
 def _trim_log(run: RunDirectory, step: int) -> None:
     """Drop rows after the checkpoint: those steps are taken again."""
     if run.train_log.exists():
-        kept = [row for row in read_jsonl(run.train_log) if row["step"] <= step]
+        rows = read_jsonl(run.train_log)
+        if not all(type(row.get("step")) is int for row in rows):
+            raise RunDirectoryError(f"`{run.train_log}` is damaged: it has a row without a step: remove that row")
+        kept = [row for row in rows if row["step"] <= step]
         write_text(run.train_log, "".join(json.dumps(row) + "\n" for row in kept))
 
 

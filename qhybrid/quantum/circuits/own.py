@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qiskit import QuantumCircuit
-from qiskit.circuit import ControlFlowOp, Measure, Parameter, Reset, Store
+from qiskit.circuit import ControlFlowOp, Delay, Measure, Parameter, Reset, Store
 
 from qhybrid.config import CircuitFileConfig
 from qhybrid.errors import CircuitError
@@ -31,13 +31,16 @@ def read_circuit_file(options: CircuitFileConfig) -> CircuitSpec:
 
     Raises:
         CircuitError: The file cannot be read or holds no circuit; the circuit measures, resets or depends on classical
-            values; the inputs are none, or not the circuit's; an observable is over another number of qubits.
+            values, or delays in a unit that is lost when it is stored; the inputs are none, or not the circuit's; an
+            observable is over another number of qubits.
     """
     path = Path(options.file)
-    circuit = _read_qasm(path) if path.suffix.lower() in (".qasm", ".qasm3") else load_qpy(path)
+    qasm = path.suffix.lower() in (".qasm", ".qasm3")
+    circuit = _read_qasm(path) if qasm else load_qpy(path)
     if not circuit.num_qubits:
         raise CircuitError(f"circuit `{path}` has no qubits")
     refuse_classical(circuit, f"circuit `{path}`")
+    _refuse_delays(circuit, path, units_are_known=qasm)
     inputs, weights = _roles(circuit, options.inputs, path)
     return CircuitSpec(path.stem, circuit, inputs, weights, _observables(options, circuit.num_qubits))
 
@@ -64,6 +67,31 @@ def refuse_classical(circuit: QuantumCircuit, what: str) -> None:
                 f"{what} holds {found} (`{operation.name}` on qubits {qubits}): take it out, since "
                 "expectation values are those of a circuit of gates alone"
             )
+
+
+def _refuse_delays(circuit: QuantumCircuit, path: Path, *, units_are_known: bool) -> None:
+    """Refuse a delay whose length would be another after it was stored: QPY, as Qiskit 2.6 writes it, drops its unit.
+
+    100 us are read back as 100 dt, some 20 ns, and a device's noise with them. Checkpoints hold QPY as well.
+
+    Raises:
+        CircuitError: It holds a delay in another unit than dt, or one from a QPY file, where any unit reads dt.
+    """
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if isinstance(operation, Delay) and not (units_are_known and operation.unit == "dt"):
+            raise CircuitError(
+                f"circuit `{path}` holds a delay of {operation.duration} "
+                + (
+                    f"{operation.unit}: give it in dt, the device's time step, since checkpoints keep no other unit"
+                    if units_are_known
+                    else "of unknown unit, since QPY files of Qiskit 2.6 do not keep it: take it out, or write the "
+                    "circuit as OpenQASM 3 with `delay[...dt]`"
+                )
+            )
+        definition = getattr(operation, "definition", None)
+        if definition is not None:
+            _refuse_delays(definition, path, units_are_known=units_are_known)
 
 
 def _classical_part(operation: Any, has_clbits: bool) -> str | None:

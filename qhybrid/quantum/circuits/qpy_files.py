@@ -25,6 +25,21 @@ def load_qpy(path: str | Path) -> QuantumCircuit:
     Raises:
         CircuitError: The file cannot be read, is damaged, or does not hold exactly one circuit.
     """
+    programs = load_circuits(path)
+    if len(programs) != 1:
+        raise CircuitError(f"`{path}` holds {len(programs)} programs: exactly one circuit is needed")
+    return programs[0]
+
+
+def load_circuits(path: str | Path) -> list[QuantumCircuit]:
+    """All circuits of a QPY file; nothing in the file is unpickled.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CircuitError: The file cannot be read, is damaged, or holds something else.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -40,7 +55,9 @@ def load_qpy(path: str | Path) -> QuantumCircuit:
         with warnings.catch_warnings():
             # Written by a newer Qiskit: either it loads, or the error below tells.
             warnings.simplefilter("ignore", UserWarning)
-            programs = qpy.load(io.BytesIO(content))
+            programs: list[QuantumCircuit] = qpy.load(io.BytesIO(content))
+            for program in programs:
+                _build(program)
     # qpy raises struct.error, QpyError, UnicodeDecodeError, MemoryError and more on damaged files, and its Rust part
     # panics, which is no Exception.
     except BaseException as error:
@@ -48,6 +65,14 @@ def load_qpy(path: str | Path) -> QuantumCircuit:
             raise
         reason = " ".join(f"{error}".split()) or type(error).__name__
         raise CircuitError(f"`{path}` is not a readable QPY file: {reason}") from None
-    if len(programs) != 1 or not isinstance(programs[0], QuantumCircuit):
-        raise CircuitError(f"`{path}` holds {len(programs)} programs: exactly one circuit is needed")
-    return programs[0]
+    if not all(isinstance(program, QuantumCircuit) for program in programs):
+        raise CircuitError(f"`{path}` holds something else than circuits")
+    return programs
+
+
+def _build(circuit: QuantumCircuit) -> None:
+    """Make every operation, which Qiskit puts off until it is asked for, with the errors of those that are none."""
+    for instruction in circuit.data:
+        definition = getattr(instruction.operation, "definition", None)
+        if definition is not None:
+            _build(definition)

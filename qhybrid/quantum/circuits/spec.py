@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import Parameter
+from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
@@ -107,13 +108,19 @@ class CircuitSpec:
             raise CircuitError(f"`{path}` holds a circuit without inputs, weights and observables; save a CircuitSpec")
         circuit.metadata = metadata
         parameters = {parameter.name: parameter for parameter in circuit.parameters}
-        return cls(
-            name=roles["name"],
-            circuit=circuit,
-            inputs=tuple(parameters[name] for name in roles["inputs"]),
-            weights=tuple(parameters[name] for name in roles["weights"]),
-            observables=tuple(_observable_from_json(item) for item in roles["observables"]),
-        )
+        try:
+            return cls(
+                name=str(roles["name"]),
+                circuit=circuit,
+                inputs=tuple(parameters[name] for name in roles["inputs"]),
+                weights=tuple(parameters[name] for name in roles["weights"]),
+                observables=tuple(_observable_from_json(item) for item in roles["observables"]),
+            )
+        except (KeyError, IndexError, TypeError, ValueError, QiskitError) as error:
+            raise CircuitError(
+                f"`{path}` is damaged: its inputs, weights or observables are not those of its circuit "
+                f"({' '.join(str(error).split())})"
+            ) from None
 
     def content_hash(self) -> str:
         """SHA-256 (hex) of gates, roles and observables; equal after a QPY round trip."""

@@ -6,6 +6,7 @@ wherever a local copy does: in transpilation, in noise models, in training under
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from qiskit.providers import BackendV2
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhybrid.errors import CircuitError, RunDirectoryError
-from qhybrid.files import read_json, write_json
+from qhybrid.files import DamagedFileError, read_json, write_json
 from qhybrid.quantum.devices.local_device import LocalDevice
+from qhybrid.stored import from_json
 
 _FORMAT = "qhybrid calibration 1"
+_MOST_QUBITS = 100_000
 
 
 class SavedBackend(LocalDevice):
@@ -71,7 +74,7 @@ def read_calibration(path: Path) -> SavedBackend:
     """The device that a calibration file describes.
 
     Raises:
-        CircuitError: Missing, or no such file.
+        CircuitError: Missing, damaged, or no such file.
     """
     try:
         stored = read_json(path)
@@ -79,19 +82,64 @@ def read_calibration(path: Path) -> SavedBackend:
         raise CircuitError(f"calibration file: {error}") from None
     if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
         raise CircuitError(f"`{path}` is no calibration file: `qhybrid hardware plan` writes hardware/calibration.json")
-    qubits = stored["qubits"]
+    try:
+        content = from_json(_Stored, {key: value for key, value in stored.items() if key != "format"})
+        return SavedBackend(content.name, _target(content), content.calibrated)
+    except DamagedFileError as error:
+        raise CircuitError(f"calibration file `{path}` is damaged: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the file holds besides its format; times in seconds, frequencies in Hz.
+
+    Attributes:
+        name: Of the device.
+        calibrated: Date of the calibration.
+        num_qubits: All qubits of the device.
+        dt: Length of a time step.
+        qubits: T1, T2 and frequency of each.
+        instructions: For each name the places: qubits, duration and error.
+    """
+
+    name: str
+    calibrated: str | None
+    num_qubits: int
+    dt: float | None
+    qubits: tuple[tuple[float | None, float | None, float | None], ...] | None
+    instructions: dict[str, tuple[tuple[tuple[int, ...], float | None, float | None], ...]]
+
+
+def _target(content: _Stored) -> Target:
+    """What the device offers.
+
+    Raises:
+        DamagedFileError: A number is out of range, an instruction is unknown or stands on other qubits than it has.
+    """
+    qubits = content.qubits
+    if not 1 <= content.num_qubits <= _MOST_QUBITS or (qubits and len(qubits) != content.num_qubits):
+        raise DamagedFileError(f"{content.num_qubits} qubits, and properties of {len(qubits or ())}")
+    times = [content.dt, *(value for qubit in qubits or () for value in qubit)]
+    if any(value is not None and value < 0 for value in times):
+        raise DamagedFileError("a time or frequency is negative")
     target = Target(
-        num_qubits=stored["num_qubits"],
-        dt=stored["dt"],
+        num_qubits=content.num_qubits,
+        dt=content.dt,
         qubit_properties=[QubitProperties(t1=t1, t2=t2, frequency=f) for t1, t2, f in qubits] if qubits else None,
     )
     known = _operations()
-    for name, entries in stored["instructions"].items():
-        places = {
-            tuple(where): InstructionProperties(duration=duration, error=error) for where, duration, error in entries
-        }
+    for name, entries in content.instructions.items():
+        if name not in known:
+            raise DamagedFileError(f"unknown instruction `{name[:40]}`")
+        places = {}
+        for where, duration, error in entries:
+            sound = len(where) == known[name].num_qubits and len(set(where)) == len(where)
+            sound = sound and all(0 <= qubit < content.num_qubits for qubit in where)
+            if not sound or not (duration is None or duration >= 0) or not (error is None or 0 <= error <= 1):
+                raise DamagedFileError(f"`{name}` on qubits {list(where)[:9]} with duration {duration}, error {error}")
+            places[where] = InstructionProperties(duration=duration, error=error)
         target.add_instruction(known[name], places, name=name)
-    return SavedBackend(stored["name"], target, stored["calibrated"])
+    return target
 
 
 def _operations() -> dict[str, Any]:

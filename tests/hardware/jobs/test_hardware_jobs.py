@@ -16,6 +16,8 @@ from qhybrid.rundir import RunDirectory
 SPEC = build_spec("ry_rz_ladder", 2, 1)
 SETTINGS = {"backend": "fake_manila", "level": 0, "shots": 100}
 
+PLACE = {"plan": "p", "step": 0, "part": 0, "seconds": 1.0, "file": "f"}
+
 
 def program(weight: float = 0.0) -> Program:
     backend = open_backend("fake_manila")
@@ -41,29 +43,30 @@ def test_tags_name_run_step_and_content(run: RunDirectory, make_run) -> None:  #
     work = make_work(program(), 3, 0, np.zeros((2, 2)), SETTINGS)
     tags = job_tags(run_id(run), work)
     assert tags == ["qhybrid", f"run:{run_id(run)}", "step:3", f"content:{work.content[:16]}"]
-    assert run_id(make_run("other", qubits=2)) != run_id(run)
+    # Of one configuration and made within a second, yet each has its own jobs.
+    assert run_id(make_run("other", qubits=2)) != run_id(make_run("third", qubits=2))
 
 
 def test_a_line_after_half_a_line_is_not_lost(tmp_path: Path) -> None:
     log = JobLog(tmp_path / "jobs.jsonl")
-    log.append("submitted", job="a", content="1")
+    log.append("submitted", job="a", content="1", **PLACE)
     with log.path.open("a") as file:
         file.write('{"event": "subm')
-    log.append("submitted", job="b", content="2")
+    log.append("submitted", job="b", content="2", **PLACE)
     assert [row["job"] for row in log.rows()] == ["a", "b"]
 
 
 def test_an_open_job_is_one_that_is_neither_done_nor_failed(tmp_path: Path) -> None:
     log = JobLog(tmp_path / "jobs.jsonl")
     assert log.open_job("1") is None
-    log.append("submitted", job="a", content="1")
+    log.append("submitted", job="a", content="1", **PLACE)
     assert log.open_job("1") == "a"
     assert log.open_job("2") is None
-    log.append("failed", job="a", content="1")
+    log.append("failed", job="a", content="1", **PLACE)
     assert log.open_job("1") is None
-    log.append("submitted", job="b", content="1")
+    log.append("submitted", job="b", content="1", **PLACE)
     assert log.open_job("1") == "b"
-    log.append("done", job="b", content="1")
+    log.append("done", job="b", content="1", **PLACE)
     assert log.open_job("1") is None
 
 
@@ -76,7 +79,7 @@ def test_results_are_the_last_of_each_step_of_the_plan(tmp_path: Path) -> None:
         ("failed", "p", 3, "failed"),
         ("reused", "p", 2, "again"),
     ]:
-        log.append(event, plan=plan, step=step, part=0, file=file)
+        log.append(event, job="j", content="c", plan=plan, step=step, part=0, file=file)
     assert [row["file"] for row in log.results("p")] == ["zero", "again"]
 
 

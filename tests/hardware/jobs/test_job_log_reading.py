@@ -44,7 +44,7 @@ def test_what_another_process_adds_is_seen_and_equals_the_file(tmp_path: Path) -
     ours, theirs = JobLog(path), JobLog(path)
     fill(ours, 3)
     assert len(theirs.rows()) == 3
-    theirs.append("done", job="job-1", content="c1", plan="p", step=1, part=0, charged=0.5)
+    theirs.append("done", job="job-1", content="c1", plan="p", step=1, part=0, charged=0.5, file="f")
     assert ours.open_job("c1") is None
     assert ours.rows() == theirs.rows() == read_jsonl(path)
 
@@ -57,7 +57,7 @@ def test_half_a_line_is_no_event_until_it_is_replaced(tmp_path: Path) -> None:
         # Longer than a block of the search for the last whole line.
         file.write(b'{"event": "done", "job": "' + b"x" * 200_000)
     assert len(log.rows()) == 2
-    log.append("done", job="job-0", content="c0", plan="p", step=0, part=0)
+    log.append("done", job="job-0", content="c0", plan="p", step=0, part=0, file="f")
     assert [row["event"] for row in log.rows()] == ["submitted", "submitted", "done"]
     assert log.rows() == JobLog(path).rows() == read_jsonl(path)
 

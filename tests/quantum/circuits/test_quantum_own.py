@@ -14,9 +14,10 @@ from qiskit.circuit.library import UnitaryGate
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector
 
 from qhybrid.commands.main import main
-from qhybrid.config import QuantumConfig, build_section
+from qhybrid.config import CircuitFileConfig, QuantumConfig, build_section
 from qhybrid.errors import CircuitError, ConfigError
 from qhybrid.quantum import CircuitSpec, CompiledEstimator, spec_from_config
+from qhybrid.quantum.circuits.own import read_circuit_file
 from qhybrid.quantum.circuits.qpy_files import load_qpy
 
 
@@ -408,3 +409,25 @@ def test_the_command_line_ends_with_one_line_and_code_2(file, tmp_path, monkeypa
     (said,) = capsys.readouterr().err.splitlines()
     assert line in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("length", "unit"), [(100, "ns"), (100, "dt"), (200.0, "ps"), (1.5, "us")])
+def test_delays_are_refused_where_their_unit_is_lost(tmp_path, length, unit):
+    circuit = QuantumCircuit(1)
+    circuit.rx(Parameter("x"), 0)
+    circuit.delay(length, 0, unit=unit)
+    with (tmp_path / "own.qpy").open("wb") as file:
+        qpy.dump(circuit, file)
+    with pytest.raises(CircuitError):
+        read_circuit_file(CircuitFileConfig(file=str(tmp_path / "own.qpy"), inputs="x"))
+    text = 'OPENQASM 3.0; include "stdgates.inc"; input float a; qubit[1] q; rx(a) q[0]; delay[100UNIT] q[0];'
+    path = tmp_path / "own.qasm"
+    path.write_text(text.replace("UNIT", unit))
+    options = CircuitFileConfig(file=str(path), inputs="a")
+    if unit == "dt":
+        spec = read_circuit_file(options)
+        spec.save(tmp_path / "stored.qpy")
+        assert CircuitSpec.load(tmp_path / "stored.qpy") == spec
+    elif unit != "ps":
+        with pytest.raises(CircuitError, match=f"a delay of 100.*{unit}: give it in dt"):
+            read_circuit_file(options)
