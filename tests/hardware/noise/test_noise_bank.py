@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Command
+from hardware_runs import Command
 
 import hardware
 from hardware.errors import HardwareError, JobError, ResultError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import Command
+from hardware_runs import Command
 
 from hardware.noise.draw import work_folder
 from qhybrid.commands import main as cli

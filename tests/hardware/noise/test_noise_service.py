@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
+from hardware_runs import Command
 from loopback import Loopback
 
 import hardware
