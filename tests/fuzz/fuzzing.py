@@ -30,8 +30,8 @@ ODD = (
 )
 """Values that a reader does not expect somewhere."""
 
-
 FOREIGN = (b"", b"{}", b"[]", b"null", b"<html>", b"PK\x03\x04", b"\x00" * 64)
+"""Contents of files of another kind."""
 
 
 def inputs(long: int, short: int) -> Any:
@@ -104,9 +104,7 @@ def damaged(draw: st.DrawFn, content: bytes, most: int = 3) -> bytes:
         elif how == "double":
             data[place:place] = data[place : place + 50]
         elif how == "replace" and draw(st.booleans()):
-            data = bytearray(
-                draw(st.sampled_from([b"", b"{}", b"[]", b"null", b"<html>", b"PK\x03\x04", b"\x00" * 64]))
-            )
+            data = bytearray(draw(st.sampled_from(FOREIGN)))
     return bytes(data)
 
 

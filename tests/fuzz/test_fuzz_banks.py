@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from fuzzing import altered, as_json, damaged, inputs, survives
+from fuzzing import damaged, inputs, json_file, survives
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,11 +59,7 @@ def test_bank_records(data, bank, tmp_path_factory):
     content = bank.with_suffix(".json").read_bytes()
     record = json.loads(content)
     record["drawn"] = {"a": 5}
-    new = (
-        data.draw(damaged(content))
-        if data.draw(st.integers(0, 3)) == 0
-        else as_json(data.draw(altered(record))).encode()
-    )
+    new = data.draw(json_file(content, record))
     path.with_suffix(".json").write_bytes(new)
     survives("bank record", lambda: use(path))
 
@@ -84,11 +80,7 @@ def models():
 def test_noise_models(data, models, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "model.json"
     content = json.dumps(models).encode()
-    new = (
-        data.draw(damaged(content))
-        if data.draw(st.integers(0, 3)) == 0
-        else as_json(data.draw(altered(models))).encode()
-    )
+    new = data.draw(json_file(content, models))
     path.write_bytes(new)
     survives("noise model", lambda: load_noise_model(path))
 
@@ -107,11 +99,7 @@ def calibration(tmp_path_factory):
 def test_calibrations(data, calibration, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "calibration.json"
     tree = json.loads(calibration)
-    new = (
-        data.draw(damaged(calibration))
-        if data.draw(st.integers(0, 3)) == 0
-        else as_json(data.draw(altered(tree))).encode()
-    )
+    new = data.draw(json_file(calibration, tree))
     path.write_bytes(new)
     survives("calibration", lambda: read_calibration(path))
 

@@ -6,7 +6,7 @@ import json
 import struct
 
 import torch
-from fuzzing import ODD, altered, as_json, damaged, inputs, litter, survives
+from fuzzing import ODD, altered, as_json, damaged, inputs, json_file, litter, survives
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,9 +46,7 @@ def test_checkpoint_meta(data, trained, place):
     content = original(trained, "meta.json")
     tree = json.loads(content)
     tree["labels"] = data.draw(st.sampled_from([None, {"names": ["a", "b"], "labels": [0, 1], "counts": [3, 4]}]))
-    new = (
-        data.draw(damaged(content)) if data.draw(st.integers(0, 3)) == 0 else as_json(data.draw(altered(tree))).encode()
-    )
+    new = data.draw(json_file(content, tree))
     changed(place, "meta.json", new)
     survives("checkpoint meta.json", lambda: load_checkpoint(place.checkpoints / "step-1"))
     survives("checkpoint meta.json", lambda: load_checkpoint(place.path))
@@ -94,9 +92,7 @@ def test_record_of_a_run(data, trained, place):
     tree = json.loads(content)
     if data.draw(st.booleans()):
         tree = {"inputs": tree["inputs"]}
-    new = (
-        data.draw(damaged(content)) if data.draw(st.integers(0, 3)) == 0 else as_json(data.draw(altered(tree))).encode()
-    )
+    new = data.draw(json_file(content, tree))
     place.meta_file.write_bytes(new)
 
     def read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from fuzzing import altered, as_json, damaged, inputs, survives
 from hypothesis import given
@@ -71,12 +72,16 @@ WORDS += [
 ]
 
 
+def read(path: Path) -> None:
+    read_circuit_file(CircuitFileConfig(file=str(path), inputs="x")).content_hash()
+
+
 @inputs(500, 40)
 @given(content=damaged(QPY))
 def test_qpy(content, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "circuit.qpy"
     path.write_bytes(content)
-    survives("QPY", lambda: read_circuit_file(CircuitFileConfig(file=str(path), inputs="x")).content_hash())
+    survives("QPY", lambda: read(path))
 
 
 @inputs(400, 15)
@@ -89,7 +94,7 @@ def test_qasm(data, tmp_path_factory):
     content = data.draw(damaged(text.encode())) if data.draw(st.integers(0, 3)) == 0 else text.encode()
     path = tmp_path_factory.getbasetemp() / "circuit.qasm"
     path.write_bytes(content)
-    survives("OpenQASM", lambda: read_circuit_file(CircuitFileConfig(file=str(path), inputs="x")).content_hash())
+    survives("OpenQASM", lambda: read(path))
 
 
 @inputs(300, 30)

@@ -29,7 +29,9 @@ def tiny_config(**quantum: object) -> RunConfig:
     )
 
 
-def conditional_run(folder: Path, classes: int = 3, qubits: int = 3, **bottleneck: Any) -> RunDirectory:
+def conditional_run(
+    folder: Path, classes: int = 3, qubits: int = 3, space: LabelSpace | None = None, **bottleneck: Any
+) -> RunDirectory:
     """A conditional model whose weights are random, so that images depend on circuit, label and time."""
     config = build_config(
         {
@@ -39,7 +41,9 @@ def conditional_run(folder: Path, classes: int = 3, qubits: int = 3, **bottlenec
             "diffusion": {"timesteps": 50},
         }
     )
-    model = build_model(config, 1, classes=classes)
+    if space is None:
+        space = LabelSpace(tuple(str(number) for number in range(classes)), np.arange(classes), np.full(classes, 5))
+    model = build_model(config, 1, classes=len(space.names))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for parameter in model.parameters():
@@ -47,8 +51,6 @@ def conditional_run(folder: Path, classes: int = 3, qubits: int = 3, **bottlenec
                 torch.nn.init.normal_(parameter, std=0.3)
         torch.nn.init.normal_(model.bottleneck.excite.weight, std=1.0)  # type: ignore[union-attr,arg-type]
     run = RunDirectory.create(folder, config)
-    names = tuple(str(number) for number in range(classes))
-    space = LabelSpace(names, np.arange(classes), np.full(classes, 5))
     save_checkpoint(run, config, 1, model, model, {}, (1, 8, 8), space)
     return run
 

@@ -6,45 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hardware_runs import conditional_run
 
 import hardware
 from hardware.errors import HardwareError
 from hardware.inference.reverse_process import ReverseProcess, ReverseState
 from hardware.inference.rounds import Round
-from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from qhybrid.config import HardwareConfig, RunConfig, SamplingConfig, build_config
+from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from qhybrid.config import HardwareConfig, SamplingConfig
 from qhybrid.data.images import to_uint8
 from qhybrid.data.labels import LabelSpace
-from qhybrid.models.build import build_model
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.generate import generate
 
 SPACE = LabelSpace(("0", "1", "2", "3"), np.array([0, 2, 3]), np.array([5, 5, 5]))
 
 
-def settings(**bottleneck: Any) -> RunConfig:
-    return build_config(
-        {
-            "name": "tiny",
-            "model": {"channels": [8, 8, 8], "time_dim": 8, "condition": "class", "bottleneck": bottleneck},
-            "quantum": {"qubits": 3, "layers": 1},
-            "diffusion": {"timesteps": 50},
-        }
-    )
-
-
 def conditional(folder: Path, **bottleneck: Any) -> RunDirectory:
-    """A run whose weights are random, so that images depend on circuit, label and time."""
-    config = settings(**bottleneck)
-    model = build_model(config, 1, classes=4)
-    torch.manual_seed(0)
-    for parameter in model.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
-    torch.nn.init.normal_(model.bottleneck.excite.weight, std=1.0)  # type: ignore[union-attr,arg-type]
-    run = RunDirectory.create(folder, config)
-    save_checkpoint(run, config, 1, model, model, {}, (1, 8, 8), SPACE)
-    return run
+    """A run with a class that no training image has."""
+    return conditional_run(folder, space=SPACE, **bottleneck)
 
 
 @pytest.fixture
