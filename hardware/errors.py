@@ -15,6 +15,10 @@ class BudgetError(HardwareError, ValueError):
     """A plan that takes more device time than allowed."""
 
 
+class OtherOptionsError(HardwareError):
+    """A run that was planned with other options than it is asked to go on with."""
+
+
 class JobError(HardwareError):
     """A job that failed, was cancelled, or whose result is not what was asked for."""
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from hardware.commands.noise import noise
 from hardware.commands.options import (
     BackendOption,
+    DiscardOption,
     FractionalOption,
     JsonOption,
     PartialOption,
@@ -106,10 +107,10 @@ def plan(
     options: dict[str, Any],
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a run would cost on the device, and write hardware/plan.json; nothing is sent."""
+    """Say what a run would cost on the device; nothing is sent, and the plan of a run in flight stays."""
     from hardware.runs.stages import plan as make
 
-    made = make(run, run_config(run, options))
+    made = make(run, run_config(run, options), echo=ignore if as_json else say)
     _print_json(made.to_dict()) if as_json else _console.print(plan_table(made))
 
 
@@ -120,13 +121,14 @@ def submit(
     options: dict[str, Any],
     yes: YesOption = False,
     partial: PartialOption = False,
+    discard: DiscardOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send all jobs that can be sent now, and do not wait for them."""
     from hardware.runs.stages import submit as send
 
     config = run_config(run, options, planned=True)
-    _report(send(run, config, yes=yes, partial=partial, **_listeners(as_json)), as_json)
+    _report(send(run, config, yes=yes, partial=partial, discard=discard, **_listeners(as_json)), as_json)
 
 
 @app.command()
@@ -157,6 +159,7 @@ def infer(
     yes: YesOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     partial: PartialOption = False,
+    discard: DiscardOption = False,
     wait_seconds: Annotated[
         float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on (default: never).")
     ] = None,
@@ -168,7 +171,14 @@ def infer(
     wait_seconds = wait_limit(wait_seconds)
     config = run_config(run, options, planned=resume)
     comparison = run_all(
-        run, config, yes=yes, resume=resume, partial=partial, wait_seconds=wait_seconds, **_listeners(as_json)
+        run,
+        config,
+        yes=yes,
+        resume=resume,
+        partial=partial,
+        discard=discard,
+        wait_seconds=wait_seconds,
+        **_listeners(as_json),
     )
     _print_json(comparison) if as_json else _console.print(comparison_table(comparison))
 

@@ -34,6 +34,9 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Send to a real device.")
 PartialOption = Annotated[
     bool, typer.Option("--partial", help="Begin although the account has less device time left than the plan takes.")
 ]
+DiscardOption = Annotated[
+    bool, typer.Option("--discard", help="Begin anew although jobs of another plan are in flight; cancel them.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # By the name of the command's parameter; what is not given follows the stored plan, or the run's configuration.

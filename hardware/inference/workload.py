@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qiskit.providers import BackendV2
 from torch import Tensor
 
-from hardware.errors import HardwareError
+from hardware.errors import HardwareError, OtherOptionsError
 from hardware.inference.reverse_process import ReverseProcess, circuit_weights
 from hardware.inference.sensitivity import measure_sensitivity
 from hardware.jobs.budget import RunBudget
@@ -243,7 +243,7 @@ def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) ->
     free = {"mode", "budget_seconds"}
     changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))
     if changed:
-        raise HardwareError(
+        raise OtherOptionsError(
             f"the run was planned with other options ({', '.join(changed)}): give the same, "
             "or start again without --resume"
         )

@@ -109,7 +109,7 @@ class ServiceJobs:
             found = [job for job in found if self.status(job) not in ("ERROR", "CANCELLED")]
         if not found:
             return None
-        return Sent(found[0], tuple(job.job_id() for job in found[1:] if self._cancel(job)))
+        return Sent(found[0], tuple(job.job_id() for job in found[1:] if self._cancel_twin(job)))
 
     def tagged(self, tags: Sequence[str]) -> list[Any]:
         """All jobs of the account on this device that carry all the tags, oldest first."""
@@ -215,15 +215,21 @@ class ServiceJobs:
         )
         return found
 
-    def _cancel(self, job: Any) -> bool:
+    def cancel(self, job: Any) -> bool:
+        """Cancel a job; whether it was not too late."""
         try:
             with undisturbed():
                 job.cancel()
         except client_errors():
             # It has ended meanwhile; whatever it cost cannot be taken back.
             return False
-        self._echo(f"job {job.job_id()} is a twin of another with the same tags: cancelled")
         return True
+
+    def _cancel_twin(self, job: Any) -> bool:
+        cancelled = self.cancel(job)
+        if cancelled:
+            self._echo(f"job {job.job_id()} is a twin of another with the same tags: cancelled")
+        return cancelled
 
     def _patiently(self, ask: Callable[[], T], what: str) -> T:
         """Ask the service again while it does not answer, with a new token if need be."""

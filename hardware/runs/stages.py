@@ -23,7 +23,7 @@ import torch
 from qiskit.providers import BackendV2
 
 from hardware.comparison.expectation_values import compare
-from hardware.errors import BudgetError, HardwareError, JobPendingError
+from hardware.errors import BudgetError, HardwareError, JobPendingError, OtherOptionsError
 from hardware.inference.evaluator import DeviceEvaluator
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, load_workload, open_run, plan_workload, planned_workload, save_plan
@@ -33,6 +33,7 @@ from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.job_log import JobLog
 from hardware.jobs.tasks import Allowance, NotSentError
 from hardware.planning.bill import Plan
+from hardware.runs.flight import Flight, flight_of
 from hardware.runs.replay import REPLAY, replay
 from hardware.service.modes import require_mode
 from qhybrid.config import HardwareConfig, SamplingConfig
@@ -80,18 +81,29 @@ def _alone(
 
 
 @_alone
-def plan(run: RunDirectory | str | Path, config: HardwareConfig) -> Plan:
-    """Say what a run on a device will take, and write it down; nothing is sent.
+def plan(run: RunDirectory | str | Path, config: HardwareConfig, *, echo: Echo = silent) -> Plan:
+    """Say what a run on a device will take; nothing is sent.
+
+    It is written down as the run's plan unless the directory holds one for which jobs were sent.
 
     Args:
         run: Run directory with a checkpoint that has a circuit.
         config: Backend, images, steps, shots, ...
+        echo: Called with a line if the plan is shown only.
 
     Raises:
         HardwareError: Unknown backend, circuit that does not fit, plan over the budget, ...
     """
-    workload = plan_workload(open_run(run), config)
-    save_plan(workload)
+    directory = open_run(run)
+    workload = plan_workload(directory, config)
+    flight = flight_of(directory)
+    if flight.sent or flight.open:
+        echo(
+            f"`{directory.path}` keeps the plan for which jobs were sent; this one is shown only, "
+            "`submit` and `infer` with the same options begin it"
+        )
+    else:
+        save_plan(workload)
     return workload.plan
 
 
@@ -102,6 +114,7 @@ def submit(
     *,
     yes: bool = False,
     partial: bool = False,
+    discard: bool = False,
     echo: Echo = silent,
     show: Show | None = None,
 ) -> Advance:
@@ -114,6 +127,7 @@ def submit(
         config: As for `plan`; a run begun with other options is refused.
         yes: Needed to send to a real device.
         partial: Begin although the account has less device time left than the plan takes.
+        discard: Begin anew although jobs of another plan are in flight; those that are queued are cancelled.
         echo: Called with lines about what went wrong and was mended.
         show: Called with the plan of a run that begins, before anything is sent.
 
@@ -121,12 +135,20 @@ def submit(
         HardwareError: As for `plan`; or `yes` is missing.
     """
     directory = open_run(run)
-    workload = load_workload(directory, config)
+    flight = flight_of(directory)
+    workload = None
+    if not discard:
+        try:
+            workload = load_workload(directory, config)
+        except OtherOptionsError:
+            if not flight.finished:
+                raise
     if workload is None:
         workload = plan_workload(directory, config)
         if show is not None:
             show(workload.plan)
-    _begin(workload, yes, partial)
+    _require_leave(workload, flight, yes=yes, discard=discard, echo=echo)
+    _begin(workload, partial)
     return _advance(workload, Allowance(new_rounds=1, wait=False), echo)
 
 
@@ -148,6 +170,7 @@ def infer(
     yes: bool = False,
     resume: bool = False,
     partial: bool = False,
+    discard: bool = False,
     wait_seconds: float | None = None,
     echo: Echo = silent,
     show: Show | None = None,
@@ -161,6 +184,7 @@ def infer(
         yes: Needed to send to a real device.
         resume: Go on with an interrupted run, with the same images as without the interruption.
         partial: Begin although the account has less device time left than the plan takes.
+        discard: Begin anew although jobs of another plan are in flight; those that are queued are cancelled.
         wait_seconds: For one job at most; by default for ever.
         echo: Called with lines that tell what goes on.
         show: Called with the plan before anything is sent, in place of a line about it.
@@ -178,6 +202,9 @@ def infer(
         comparison = replay(directory, echo)
         echo(comparison_line(comparison))
         return comparison
+    if resume and discard:
+        raise HardwareError("--resume goes on with a run and --discard drops it: choose one of them")
+    flight = flight_of(directory)
     found = load_workload(directory, config, backend=backend) if resume else None
     workload = found or plan_workload(directory, config, backend)
     if resume and found is None and not workload.local:
@@ -188,8 +215,10 @@ def infer(
         show(workload.plan)
     if workload.crop_note:
         echo(workload.crop_note)
-    _begin(workload, yes, partial)
-    if not resume:
+    _require_leave(workload, flight, yes=yes, discard=discard, echo=echo)
+    _begin(workload, partial)
+    # Jobs in flight belong to the state that they were sent from.
+    if not resume and not (flight.underway and not discard):
         workload.state_file.unlink(missing_ok=True)
     reached = _advance(workload, Allowance(new_rounds=None, wait=True, wait_seconds=wait_seconds), echo)
     if not reached.finished:
@@ -221,9 +250,17 @@ def comparison_line(comparison: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _begin(workload: Workload, yes: bool, partial: bool) -> None:
-    """Write the plan, and count what the images take from a noise bank, once it is clear that jobs may be sent."""
+def _require_leave(workload: Workload, flight: Flight, *, yes: bool, discard: bool, echo: Echo) -> None:
+    """Jobs may be sent, and none that were sent for another plan are forgotten."""
     _require_yes(workload, yes)
+    if discard and (flight.underway or flight.open):
+        flight.discard(echo)
+    elif flight.would_forget(workload.plan.key):
+        flight.refuse()
+
+
+def _begin(workload: Workload, partial: bool) -> None:
+    """Write the plan, and count what the images take from a noise bank, once it is clear that jobs may be sent."""
     _require_seconds(workload, partial)
     images = workload.process.seeds
     latents = SamplingConfig(steps=workload.plan.steps, images=len(images), seed=images[0])

@@ -1,0 +1,157 @@
+"""A run in flight: jobs that were sent for a plan whose images are not done. It is not replanned by the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hardware.errors import HardwareError
+from hardware.inference.reverse_process import ReverseState
+from hardware.jobs.budget import RunBudget
+from hardware.jobs.execution_mode import Echo, ExecutionMode, silent
+from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
+from hardware.jobs.service_jobs import ServiceJobs
+from hardware.planning.bill import Plan
+from hardware.service.backends import open_backend
+from qhybrid.files import read_json
+from qhybrid.rundir import RunDirectory
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What a run directory holds of jobs that are paid for, its variants' included, and how far its plan has come.
+
+    Attributes:
+        run: The run, or one of its variants.
+        plan: As stored; `None` if nothing is planned.
+        sent: Ids of the plan's jobs.
+        local: Whether they were simulated here, so that nothing of them is left at a service.
+        finished: Whether the plan's images are done, or all its results are there.
+        open: Lines of the jobs at a service whose results were not fetched, of any plan of the directory; `for` names
+            the plan that they belong to, a variant's jobs to that of the run.
+    """
+
+    run: RunDirectory
+    plan: Plan | None
+    sent: tuple[str, ...]
+    local: bool
+    finished: bool
+    open: tuple[dict[str, Any], ...]
+
+    @property
+    def underway(self) -> bool:
+        """Whether the plan has paid jobs and no images yet."""
+        return bool(self.sent) and not self.local and not self.finished
+
+    def would_forget(self, key: str) -> bool:
+        """Whether another plan would forget jobs that are paid for.
+
+        Args:
+            key: Of the plan that is to take the place of the one here.
+        """
+        planned = self.plan is not None and self.plan.key == key
+        return (self.underway and not planned) or any(row["for"] != key for row in self.open)
+
+    def refuse(self) -> None:
+        """Say that the run is not replanned.
+
+        Raises:
+            HardwareError: Always.
+        """
+        devices = {str(row["backend"]) for row in self.open} or {self.plan.backend if self.plan else ""}
+        jobs = {*self.sent, *(row["job"] for row in self.open)} if self.underway else {row["job"] for row in self.open}
+        raise HardwareError(
+            f"`{self.run.path}` has a run with other options in flight on `{', '.join(sorted(devices))}` "
+            f"({len(jobs)} jobs sent, {RunBudget(self.run).spent():.1f} s): go on with `infer --resume`, or drop it by "
+            "--discard"
+        )
+
+    def discard(self, echo: Echo) -> None:
+        """Cancel the jobs that have not ended, and say what was paid.
+
+        Args:
+            echo: Called with that line.
+        """
+        cancelled = cancel_jobs(self.run, self.open)
+        spent = RunBudget(self.run).spent()
+        echo(f"discarded the run in flight: {cancelled} jobs cancelled, {spent:.1f} s were paid for it")
+        (self.run.hardware / "state.npz").unlink(missing_ok=True)
+
+
+def flight_of(run: RunDirectory) -> Flight:
+    """What a run directory has planned, how far that is, and which jobs of it or of its variants are open.
+
+    Raises:
+        HardwareError: plan.json is damaged or another version's.
+    """
+    rows = tuple(
+        {**row, "for": _home(run, path) or row["plan"]} for path in _logs(run) for row in open_jobs(JobLog(path))
+    )
+    if not (run.hardware / "plan.json").exists():
+        return Flight(run, None, (), True, False, rows)
+    plan = Plan.from_dict(read_json(run.hardware / "plan.json"))
+    log = JobLog(run.hardware / "jobs.jsonl")
+    sent = [row for row in log.rows() if row["event"] == "submitted" and row["plan"] == plan.key]
+    state = ReverseState.load(run.hardware / "state.npz", plan.key)
+    finished = (state is not None and state.step == plan.steps) or len(log.results(plan.key)) >= plan.jobs
+    local = all(row.get("local") for row in sent)
+    return Flight(run, plan, tuple(row["job"] for row in sent), local, finished, rows)
+
+
+def open_jobs(log: JobLog) -> list[dict[str, Any]]:
+    """Lines of the jobs of a log that were sent to a service and have neither come to an end nor been fetched."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in log.rows():
+        if row["event"] == "submitted" and not row.get("local"):
+            found[row["job"]] = row
+        elif row["event"] in ("done", "failed"):
+            found.pop(row["job"], None)
+    return list(found.values())
+
+
+def cancel_jobs(run: RunDirectory, rows: tuple[dict[str, Any], ...]) -> int:
+    """Cancel jobs that have not ended, write down what they have cost, and say how many it was not too late for.
+
+    Jobs of the run whose line was lost are found by their tags and cancelled as well.
+
+    Args:
+        run: The run, or one of its variants.
+        rows: Lines of its open jobs.
+    """
+    cancelled = 0
+    for name in sorted({str(row["backend"]) for row in rows}):
+        backend = open_backend(name)
+        logs = {path: JobLog(path) for path in _logs(run)}
+        log = JobLog(run.hardware / "jobs.jsonl")
+        mode = ExecutionMode(backend, "job", log, lambda: None, silent)
+        jobs = ServiceJobs(partial(open_backend, name), backend, mode, silent)
+        for log in logs.values():
+            for row in open_jobs(log):
+                if row["backend"] == name:
+                    cancelled += _cancel(jobs, log, row)
+        # A variant's jobs carry the tag of the run.
+        known = {row.get("job") for path in _logs(RunDirectory(run.path)) for row in JobLog(path).rows()}
+        lost = [job for job in jobs.tagged([PRODUCT_TAG, f"run:{run_id(run)}"]) if job.job_id() not in known]
+        cancelled += sum(jobs.cancel(job) for job in lost)
+    return cancelled
+
+
+def _cancel(jobs: ServiceJobs, log: JobLog, row: dict[str, Any]) -> bool:
+    job = jobs.retrieve(row["job"])
+    cancelled = jobs.cancel(job)
+    place = {key: row[key] for key in ("content", "plan", "step", "part", "file") if key in row}
+    log.append("failed", job=row["job"], reason="discarded", charged=jobs.charged(job), **place)
+    return cancelled
+
+
+def _home(run: RunDirectory, log: Path) -> str | None:
+    """The run's plan that a variant belongs to; `None` for jobs of the run itself."""
+    parts = log.relative_to(run.hardware).parts
+    return parts[1] if parts[0] == "variants" else None
+
+
+def _logs(run: RunDirectory) -> list[Path]:
+    """Logs of the run directory: its own and those of its variants; of a variant, its own."""
+    return sorted(run.hardware.rglob("jobs.jsonl"))
