@@ -10,6 +10,7 @@ import lzma
 import os
 import shutil
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ UNPACKING_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
+    tokenize.TokenError,
 )
 
 
@@ -102,6 +104,27 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.replace(temporary, target)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Find out whether a folder can be written to, or made; nothing is written.
+
+    Args:
+        folder: It may be missing, and folders above it as well.
+
+    Raises:
+        RunDirectoryError: It cannot; says why.
+    """
+    place = Path(os.path.abspath(folder))
+    while not os.path.lexists(place):
+        place = place.parent
+    problem = None
+    if not place.is_dir():
+        problem = f"`{place}` is no folder"
+    elif not os.access(place, os.W_OK | os.X_OK):
+        problem = f"`{place}` is not writable"
+    if problem is not None:
+        raise RunDirectoryError(f"cannot write `{folder}`: {problem}; choose another folder")
 
 
 @contextlib.contextmanager

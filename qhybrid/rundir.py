@@ -19,7 +19,7 @@ from typing import Any
 
 from qhybrid.config import RunConfig, dump_config, load_config
 from qhybrid.errors import ConfigError, RunDirectoryError
-from qhybrid.files import DamagedFileError, InputFile, read_json, sha256_of, write_json, write_text
+from qhybrid.files import DamagedFileError, InputFile, check_writable, read_json, sha256_of, write_json, write_text
 from qhybrid.locks import HOLDER_FILE, LOCK_FILE, exclusive
 from qhybrid.stored import from_json
 
@@ -127,7 +127,7 @@ class RunDirectory:
             RunDirectoryError: Not writable; already holds a run and `resume` is false; holds a run of another
                 configuration; another process works there.
         """
-        run = cls(path or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        run = cls(path or _default_place(config))
         if run._is_there(config, resume):
             return run
         with run.locked():
@@ -140,6 +140,22 @@ class RunDirectory:
                 # Last, since a directory with a configuration counts as a run.
                 write_text(run.config_file, dump_config(config))
         return run
+
+    @classmethod
+    def check_place(cls, path: str | Path | None, config: RunConfig, *, resume: bool = False) -> None:
+        """Find out whether `create` would give a run directory; nothing is written.
+
+        Args:
+            path: The directory.
+            config: What the run is made with.
+            resume: Whether it may hold the run already.
+
+        Raises:
+            RunDirectoryError: As `create`.
+        """
+        run = cls(path or _default_place(config))
+        if not run._is_there(config, resume):
+            check_writable(run.path)
 
     def _is_there(self, config: RunConfig, resume: bool) -> bool:
         """Whether the directory holds this run already.
@@ -255,6 +271,10 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"`{self.path}` holds a run with another configuration ({', '.join(changed)}): choose another --out"
             )
+
+
+def _default_place(config: RunConfig) -> Path:
+    return Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def describe_environment() -> dict[str, Any]:

@@ -334,6 +334,15 @@ def read_result(path: Path) -> dict[str, NDArray[Any]]:
     numbers = all(array.dtype == np.float64 and array.ndim == 2 for array in (angles, values, errors))
     texts = all(stored[name].dtype.kind == "U" and stored[name].ndim == 0 for name in ("content", "provenance"))
     sound = numbers and texts and values.shape == errors.shape and len(values) == len(angles)
+    sound = sound and _is_json(str(stored["provenance"]))
     if not sound or steps.dtype.kind != "i" or steps.shape != (len(angles),):
         raise HardwareError(f"`{path}` holds no result of a job: remove it")
     return stored
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -106,11 +106,13 @@ class Plan(StoredPlan):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Plan:
         """The inverse of `to_dict`; a plan from before there were rounds has one per step."""
-        if "jobs_per_step" in values:
-            values = dict(values)
-            rounds = len(values["qpu_steps"])
-            values |= {"rounds": rounds, "jobs_per_round": values.pop("jobs_per_step"), "step_by_step": None}
-            values["parameter_sets"] = rounds * values["images"]
+        if isinstance(values, dict) and "jobs_per_step" in values:
+            steps, images = values.get("qpu_steps"), values.get("images")
+            if not isinstance(steps, list) or type(images) is not int:
+                raise HardwareError(f"plan.json is damaged (`qpu_steps` or `images`): {cls.AGAIN}")
+            now = {"rounds": len(steps), "parameter_sets": len(steps) * images, "step_by_step": None}
+            values = {**values, **now, "jobs_per_round": values["jobs_per_step"]}
+            del values["jobs_per_step"]
         return super().from_dict(values)
 
     @property

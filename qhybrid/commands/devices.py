@@ -26,7 +26,8 @@ def check_devices(config: RunConfig) -> Devices:
         stage, since its token and its calibration are hours old by then.
 
     Raises:
-        QHybridError: There is no such device; or the circuit is trained under the noise of another than it runs on.
+        QHybridError: There is no such device; the circuit does not fit it; or the circuit is trained under the noise of
+            another than it runs on.
     """
     stages: set[tuple[str, bool]] = set()
     if config.noise_bank is not None:
@@ -40,6 +41,14 @@ def check_devices(config: RunConfig) -> Devices:
     opened = {
         (name, fractional): open_backend(name, fractional_gates=fractional) for name, fractional in sorted(stages)
     }
+    if config.hardware is not None:
+        from hardware.placement.isa_cache import cached_transpile
+        from qhybrid.models.build import circuit_spec
+
+        spec = circuit_spec(config)
+        if spec is not None:
+            # The stage itself finds it in the cache.
+            cached_transpile(spec, opened[config.hardware.backend, config.hardware.fractional_gates])
     noise = config.quantum.noise
     if config.hardware is not None and noise is not None and config.hardware.backend != IDEAL:
         from qhybrid.errors import ConfigError
@@ -53,18 +62,6 @@ def check_devices(config: RunConfig) -> Devices:
                 "`qhybrid hardware infer` afterwards, which goes to any"
             )
     return {stage: backend for stage, backend in opened.items() if is_local(backend)}
-
-
-def check_reliance(config: RunConfig) -> None:
-    """Find out as early whether the device that the evaluation names exists.
-
-    Raises:
-        CircuitError: There is no such device.
-    """
-    if config.evaluation is not None and config.evaluation.reliance is not None and config.evaluation.reliance.device:
-        from qhybrid.quantum.devices.snapshots import snapshot
-
-        snapshot(config.evaluation.reliance.device)
 
 
 def run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool, devices: Devices) -> None:
@@ -87,7 +84,7 @@ def run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool,
 
 
 def draw_bank(config: RunConfig, resume: bool, devices: Devices) -> None:
-    """Draw the noise bank of the configuration, unless it is there.
+    """Draw the noise bank of the configuration, unless it is there; first make sure that it will be of use.
 
     Args:
         config: The whole configuration.
@@ -100,8 +97,31 @@ def draw_bank(config: RunConfig, resume: bool, devices: Devices) -> None:
     from hardware.commands.noise import report_certificate
     from hardware.noise.bank import draw_noise
 
+    _check_use_of_bank(config, config.noise_bank.normals)
+
     backend = devices.get((config.noise_bank.backend, False))
     report_certificate(path, draw_noise(path, config.noise_bank, resume=resume, echo=typer.echo, backend=backend))
+
+
+def _check_use_of_bank(config: RunConfig, numbers: int) -> None:
+    """Prepare the training but for its bank, so that none is drawn for a run that cannot work.
+
+    Args:
+        config: The whole configuration.
+        numbers: How many numbers the bank is going to hold.
+
+    Raises:
+        QHybridError: The training or a later stage cannot work, or the bank will be too small.
+    """
+    from qhybrid.config import NoiseConfig
+    from qhybrid.diffusion.sources import check_size, training_demands
+    from qhybrid.preflight import later_demands
+    from qhybrid.training.loop import prepare
+
+    noise = config.diffusion.noise
+    plain = config.diffusion.model_copy(update={"noise": NoiseConfig(circuit=noise.circuit)})
+    shape = prepare(config.model_copy(update={"diffusion": plain})).image_shape
+    check_size(noise, numbers, [*training_demands(config, shape), *later_demands(config, shape)])
 
 
 def bank_to_draw(config: RunConfig) -> Path | None:

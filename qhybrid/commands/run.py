@@ -39,17 +39,16 @@ def run(
     """Every stage that the configuration names: noise bank, train, sample, evaluate, hardware, report."""
     settings = read_configuration(config, overrides, data_root)
     opened = devices.check_devices(settings)
-    devices.check_reliance(settings)
     if dry_run:
         _print_dry_run(settings)
         return
-    devices.draw_bank(settings, resume, opened)
+    from qhybrid.training.loop import check_start
     from qhybrid.training.loop import train as train_model
 
+    check_start(settings, out, resume=resume)
+    devices.draw_bank(settings, resume, opened)
     if resume:
         _say_where_it_begins(out)
-    else:
-        _check_evaluation(settings)
     directory = train_model(settings, out, resume=resume)
     with directory.locked():
         if settings.sampling is not None:
@@ -81,8 +80,6 @@ def train(
 
     if resume:
         _say_where_it_begins(out)
-    else:
-        _check_evaluation(settings)
     directory = train_model(settings, out, resume=resume)
     typer.echo(f"run directory: {directory.path}")
 
@@ -106,12 +103,6 @@ def sample(
     chosen = None if classes is None else _class_numbers(classes)
     given = {"images": images, "sampler": sampler, "steps": steps, "eta": eta, "seed": seed}
     _sample(RunDirectory.open(run), **given, classes=chosen, guidance=guidance)
-
-
-def _check_evaluation(config: RunConfig) -> None:
-    from qhybrid.evaluation.samples import check_evaluable
-
-    check_evaluable(config)
 
 
 def _say_where_it_begins(out: Path | None) -> None:

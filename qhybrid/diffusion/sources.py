@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from qhybrid.config import NoiseConfig, RunConfig, SamplingConfig, SimulatedNoiseConfig
-from qhybrid.diffusion.bank import Bank, check_numbers, locked_record, read_record, write_record
+from qhybrid.diffusion.bank import Bank, BankRecord, check_numbers, locked_record, read_record, write_record
 from qhybrid.diffusion.certify import certify_simulated
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.gaussian import GaussianNoise, NoiseSource
@@ -99,7 +99,7 @@ class BankSource:
 
     def __init__(self, bank: Bank, noise: NoiseConfig, purpose: Purpose, stride: int) -> None:
         self._bank = bank
-        self._start, self._size = _region(bank, noise, purpose)
+        self._start, self._size = _region(noise, purpose, bank.record.numbers, bank.record.unit)
         self._purpose = purpose
         self._stride = stride
 
@@ -271,15 +271,41 @@ def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -
     Raises:
         NoiseError: The bank is too small, or used up by others; or images are not made of whole patches.
     """
+    record = check_regions(noise, demands)
+    if record is None:
+        return
+    others = sum(count for name, count in record.drawn.items() if name != consumer)
+    wanted = _total(demands)
+    if others + wanted > noise.reuse * record.numbers:
+        raise NoiseError(
+            f"bank `{noise.bank}` is exhausted: of its {record.numbers:,} numbers {others:,} are drawn and this "
+            f"run needs {wanted:,}; make a new one or set `diffusion.noise.reuse: "
+            f"{math.ceil((others + wanted) / record.numbers)}`"
+        )
+
+
+def check_regions(noise: NoiseConfig, demands: Sequence[Demand]) -> BankRecord | None:
+    """Find out whether a source is fit for draws, whatever others have drawn from it.
+
+    Args:
+        noise: The configuration.
+        demands: What is going to be drawn.
+
+    Returns:
+        The record of the bank; `None` without one.
+
+    Raises:
+        NoiseError: The bank is too small for the draws; or images are not made of whole patches.
+    """
     if noise.simulate is not None and noise.source.name == "quantum_intrinsic":
         for demand in demands:
             check_patch(patch_of(noise.simulate.qubits), demand.shape, f"{noise.simulate.qubits} qubits")
     if noise.bank is None:
-        return
+        return None
     bank = open_bank(noise)
     for demand in demands:
         check_patch(bank.patch, demand.shape, f"the numbers of bank `{bank.path}`")
-        _, size = _region(bank, noise, demand.purpose)
+        _, size = _region(noise, demand.purpose, bank.record.numbers, bank.record.unit)
         slots = size // demand.count
         if not slots:
             raise NoiseError(_too_small(bank, demand.purpose, size, demand.count))
@@ -289,14 +315,7 @@ def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -
                 f"{demand.count:,} numbers ({demand.purpose}, {size:,} of {bank.record.numbers:,} numbers): make a "
                 f"larger one or set `diffusion.noise.reuse: {math.ceil(demand.draws / slots)}`"
             )
-    others = sum(count for name, count in bank.record.drawn.items() if name != consumer)
-    wanted = _total(demands)
-    if others + wanted > noise.reuse * bank.record.numbers:
-        raise NoiseError(
-            f"bank `{bank.path}` is exhausted: of its {bank.record.numbers:,} numbers {others:,} are drawn and this "
-            f"run needs {wanted:,}; make a new one or set `diffusion.noise.reuse: "
-            f"{math.ceil((others + wanted) / bank.record.numbers)}`"
-        )
+    return bank.record
 
 
 def reserve(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -> None:
@@ -323,12 +342,46 @@ def _total(demands: Sequence[Demand]) -> int:
     return sum(demand.draws * demand.count for demand in demands)
 
 
-def _region(bank: Bank, noise: NoiseConfig, purpose: Purpose) -> tuple[int, int]:
-    """First number and size of a purpose's part of the bank, in whole patches."""
+def has_drawn(noise: NoiseConfig, consumer: str) -> bool:
+    """Whether a consumer stands in the record of a configuration's bank; without a bank nobody does.
+
+    Raises:
+        NoiseError: There is no such bank, or its record is damaged.
+    """
+    return noise.bank is not None and consumer in read_record(Path(noise.bank)).drawn
+
+
+def check_size(noise: NoiseConfig, numbers: int, demands: Sequence[Demand]) -> None:
+    """Find out whether a bank that is yet to be drawn will be large enough.
+
+    Args:
+        noise: The configuration.
+        numbers: How many the bank is going to hold.
+        demands: All that the run is going to draw from it.
+
+    Raises:
+        NoiseError: It is too small; says which size would do.
+    """
+    parts = sum(_PARTS[name] for name in _PARTS if getattr(noise, name))
+    needed = 0
+    for demand in demands:
+        size = math.ceil(demand.draws / noise.reuse) * demand.count
+        if _region(noise, demand.purpose, numbers, 1)[1] < size:
+            # One more, since the bounds of the parts are rounded.
+            needed = max(needed, math.ceil((size + 1) * parts / _PARTS[demand.purpose]))
+    if needed:
+        raise NoiseError(
+            f"`noise_bank.normals: {numbers}` are too few for the training and the images of this run: draw at least "
+            f"{needed}, or raise `diffusion.noise.reuse` ({noise.reuse})"
+        )
+
+
+def _region(noise: NoiseConfig, purpose: Purpose, numbers: int, unit: int) -> tuple[int, int]:
+    """First number and size of a purpose's part of a bank, in whole patches of `unit` numbers."""
     active = [name for name in _PARTS if getattr(noise, name)]
     before = sum(_PARTS[name] for name in active[: active.index(purpose)])
     parts = sum(_PARTS[name] for name in active)
-    units, unit = bank.record.numbers // bank.record.unit, bank.record.unit
+    units = numbers // unit
     start, end = before * units // parts, (before + _PARTS[purpose]) * units // parts
     return start * unit, (end - start) * unit
 

@@ -92,6 +92,8 @@ def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -
     cached = _read(path, network)
     if cached is not None:
         return FeatureExtractor(network, *cached, multi_label=multi_label, cached=True)
+    # A damaged file may have left half of its weights.
+    network = _initial(seed, channels, side, classes)
     steps = min(max(_EPOCHS * len(full.train) // _BATCH, _MIN_STEPS), _MAX_STEPS)
     _train(network, full.train, full.train_labels, seed, _device(device), steps, "feature classifier")
     features = _apply(network, full.train)[0].double()
@@ -157,9 +159,10 @@ def stored_extractor(record: Mapping[str, Any], *, channels: int, image_size: in
             with safe_open(path, framework="pt") as file:
                 kept = json.loads(file.metadata()["record"])
                 classes = file.get_slice("head.bias").get_shape()[0]
+                same = kept["hash"] == record["hash"]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             continue
-        if kept["hash"] == record["hash"]:
+        if same:
             network = _initial(0, channels, image_size, classes)
             found = _read(path, network)
             return (
@@ -247,27 +250,33 @@ def _accuracy(logits: Tensor, labels: NDArray[np.int64], multi_label: bool) -> f
     return float((guess.numpy() == labels).mean())
 
 
+_TOLD: set[Path] = set()
+"""Folders of which this process has said that they cannot be written."""
+
+
 def _write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(save(dict(tensors), metadata={"record": json.dumps(record)}))
     except (OSError, RunDirectoryError) as error:
         # Trained again for the next evaluation; the hours before this one are worth more.
-        sys.stderr.write(f"the classifier is not kept ({error}): set QHYBRID_CACHE to a writable folder\n")
+        if path.parent not in _TOLD:
+            sys.stderr.write(f"the classifier is not kept ({error}): set QHYBRID_CACHE to a writable folder\n")
+        _TOLD.add(path.parent)
 
 
 def _read(path: Path, network: Classifier) -> tuple[Floats, Floats, dict[str, Any]] | None:
     """Load the cached weights into `network`; None if there are none, or if the file is damaged."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
             record = json.loads(file.metadata()["record"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        if weights_hash(tensors) != record["hash"]:
+            return None
+        mean, scale = tensors.pop("feature_mean").numpy(), tensors.pop("feature_scale").numpy()
+        network.load_state_dict(tensors)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError):
         return None
-    if weights_hash(tensors) != record["hash"]:
-        return None
-    mean, scale = tensors.pop("feature_mean").numpy(), tensors.pop("feature_scale").numpy()
-    network.load_state_dict(tensors)
     return mean, scale, record

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.config import RunConfig
-from qhybrid.data import ImageData, load_data
+from qhybrid.data import ImageData
 from qhybrid.errors import EvaluationError, RunDirectoryError
 from qhybrid.files import DamagedFileError, read_npz
 from qhybrid.rundir import RunDirectory
@@ -36,15 +36,16 @@ class Samples:
     labels: Labels | None
 
 
-def check_evaluable(config: RunConfig) -> None:
+def check_evaluable(config: RunConfig, data: ImageData) -> None:
     """Find out before a training whether its images can be judged afterwards.
 
     Args:
         config: The run; without an `evaluation` section nothing is asked.
+        data: Its data set.
 
     Raises:
         EvaluationError: Too few images will be generated, or the data set has too few test images or one class only.
-        DataError: The data cannot be had.
+        CircuitError: There is no device of the name in `evaluation.reliance.device`.
     """
     if config.evaluation is None:
         return
@@ -53,16 +54,20 @@ def check_evaluable(config: RunConfig) -> None:
             f"`sampling.images: {config.sampling.images}`: `evaluation` needs at least {MINIMUM}: raise it, or leave "
             "`evaluation` out"
         )
-    data = load_data(config.data)
     if len(data.test) < MINIMUM:
         raise EvaluationError(
             f"`{data.name}` has {len(data.test)} test images of these classes, `evaluation` needs at least {MINIMUM}: "
             "choose more classes in `data.classes`, or leave `evaluation` out"
         )
-    if not data.multi_label and len(data.class_names) < 2:
+    if len(data.class_names) < 2:
         raise EvaluationError(
             f"data set `{data.name}` has 1 class: the classifier of `evaluation` needs at least 2: leave it out"
         )
+    reliance = config.evaluation.reliance
+    if reliance is not None and reliance.device is not None:
+        from qhybrid.quantum.devices.snapshots import snapshot
+
+        snapshot(reliance.device)
 
 
 def load_samples(run: RunDirectory, data: ImageData) -> Samples:

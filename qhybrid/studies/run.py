@@ -22,12 +22,14 @@ from typing import Any
 
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.checkpoints.stages import with_config
+from qhybrid.config import RunConfig
 from qhybrid.data import load_data
 from qhybrid.diffusion.sources import bank_input
 from qhybrid.errors import Interrupted, QHybridError, StudyError
 from qhybrid.evaluation.evaluate import evaluate
 from qhybrid.files import InputFile, write_json, write_text
 from qhybrid.locks import exclusive
+from qhybrid.preflight import check_stages
 from qhybrid.progress import progress, silent
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.generate import sample_checkpoint
@@ -52,10 +54,11 @@ def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], N
     Raises:
         Interrupted: SIGINT or SIGTERM; checkpoints are written, the same call goes on.
         StudyError: Some cells failed, all others are done; or a process of `jobs` was killed from outside.
-        QHybridError: The data cannot be had, or `out` holds runs with other configurations; nothing is written.
+        QHybridError: The data cannot be had, the images of a cell cannot be made or judged, or `out` holds runs with
+            other configurations; nothing is written.
     """
-    load_data(study.trainings[0].config.data)
     _check_same(study, out)
+    _check_cells(study, out)
     with exclusive(out):
         return _run_study(study, out, jobs, echo)
 
@@ -97,6 +100,27 @@ def _check_same(study: Study, out: Path) -> None:
                 RunDirectory.create(out / folder, config, resume=True)
 
 
+def _check_cells(study: Study, out: Path) -> None:
+    """Refuse a study of which a cell that is not finished cannot be sampled or judged after its training."""
+    # One seed stands for all.
+    waiting = {
+        tuple(cell.levels.items()): (cell.config, training.config)
+        for training in study.trainings
+        for cell in training.cells
+        if not finished(out / cell.folder)
+    }
+    # Each data set is loaded once, one at a time.
+    for _, alike in itertools.groupby(sorted(waiting.values(), key=_data_key), key=_data_key):
+        cells = list(alike)
+        data = load_data(cells[0][0].data)
+        for config, trained in cells:
+            check_stages(config, data, trained)
+
+
+def _data_key(configs: tuple[RunConfig, RunConfig]) -> str:
+    return configs[0].data.model_dump_json(exclude={"subset_seed"})
+
+
 def run_training(training: Training, out: Path) -> None:
     """Train, then sample and judge each cell; failures are recorded beside the folders and raised no further.
 
@@ -105,7 +129,7 @@ def run_training(training: Training, out: Path) -> None:
     """
     folder = out / training.folder
     with silent(), _recorded(folder):
-        run = train(training.config, folder, resume=(folder / "config.yaml").exists())
+        run = train(training.config, folder, resume=(folder / "config.yaml").exists(), stages=False)
         checkpoint = load_checkpoint(run.path)
         for cell in training.cells:
             if not finished(out / cell.folder):

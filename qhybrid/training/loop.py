@@ -27,11 +27,12 @@ from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.noise import forward_noise
 from qhybrid.diffusion.process import ForwardProcess
 from qhybrid.diffusion.schedules import time_density
-from qhybrid.diffusion.sources import bank_input, check_supply, reserve, training_demands
+from qhybrid.diffusion.sources import bank_input, check_supply, has_drawn, reserve, training_demands
 from qhybrid.errors import Interrupted, RunDirectoryError, TrainingError
 from qhybrid.files import InputFile, append_line, read_jsonl, write_text
 from qhybrid.models.build import build_model, check_trainable, parameter_groups
 from qhybrid.models.unet import UNet
+from qhybrid.preflight import check_stages, later_demands
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 from qhybrid.training.batches import Batches
@@ -212,16 +213,18 @@ def _moments(state: Mapping[str, Any], groups: list[dict[str, Any]]) -> dict[int
     return stored
 
 
-def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
+def prepare(config: RunConfig, run: RunDirectory | None = None, *, stages: bool = True) -> Trainer:
     """Everything that training needs, before anything is written.
 
     Args:
         config: The run.
         run: Where it was begun, if it was: its data set and noise bank must be what they were, and a circuit of the
             user's own is read from the copy there.
+        stages: Whether the stages that the configuration names will follow the training.
 
     Raises:
-        QHybridError: The data, the circuit or the device cannot be had, or have changed since the run began.
+        QHybridError: The data, the circuit or the device cannot be had, or have changed since the run began; or a
+            stage that follows cannot work.
     """
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
@@ -235,13 +238,16 @@ def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
     if run is not None:
         run.check_input("data", data.input_file.path, data.input_file.sha256)
     images = to_tensor(data.train)
+    if stages:
+        check_stages(config, data)
     labels = LabelSpace.of(data) if config.model.condition == "class" else None
-    if labels is not None and config.sampling is not None:
-        # A class that the data lacks is better found before the training than after it.
-        labels.asked(config.sampling.classes, 1)
     classes = None if labels is None else len(labels.names)
     model = build_model(circuit_in(config, "training"), data.channels, classes=classes)
-    check_supply(config.diffusion.noise, training_demands(config, images.shape[1:]), _consumer(wanted))
+    demands = training_demands(config, images.shape[1:])
+    if stages and not has_drawn(config.diffusion.noise, _consumer(wanted)):
+        # A run that was begun may have drawn for its images as well.
+        demands += later_demands(config, images.shape[1:])
+    check_supply(config.diffusion.noise, demands, _consumer(wanted))
     batches = Batches(
         images,
         config.training.batch_size,
@@ -256,7 +262,22 @@ def prepare(config: RunConfig, run: RunDirectory | None = None) -> Trainer:
     return Trainer(wanted, model, batches, (data.channels, data.image_size, data.image_size), inputs, labels)
 
 
-def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = False) -> RunDirectory:
+def check_start(config: RunConfig, out: str | Path | None, *, resume: bool) -> None:
+    """Find out whether a training may begin or go on where it is to be written; see `train`.
+
+    Raises:
+        RunDirectoryError: `resume` without `out`; or the folder is not writable, or holds something else.
+    """
+    if resume and out is None:
+        begun = sorted(Path("runs").glob(f"{glob.escape(config.name)}-*"), key=lambda path: path.stat().st_mtime)
+        newest = f"; the newest of this name is `{begun[-1]}`" if begun else ""
+        raise RunDirectoryError(f"--resume goes on with the run directory that --out names: name it{newest}")
+    RunDirectory.check_place(out, config, resume=resume)
+
+
+def train(
+    config: RunConfig, out: str | Path | None = None, *, resume: bool = False, stages: bool = True
+) -> RunDirectory:
     """Train a model into a run directory, writing its log and checkpoints.
 
     On SIGINT or SIGTERM a checkpoint is written and `Interrupted` raised; after SIGKILL the last one is there.
@@ -266,16 +287,15 @@ def train(config: RunConfig, out: str | Path | None = None, *, resume: bool = Fa
         config: The run.
         out: Run directory; by default `runs/<name>-<time>`.
         resume: Go on from the last checkpoint in `out`.
+        stages: Whether the stages that the configuration names will follow: one that cannot work is refused now.
 
     Raises:
-        QHybridError: Bad configuration, data or output folder (nothing is written), or a loss that is not finite.
+        QHybridError: Bad configuration, data or output folder, a later stage that cannot work (nothing is written), or
+            a loss that is not finite.
     """
-    if resume and out is None:
-        begun = sorted(Path("runs").glob(f"{glob.escape(config.name)}-*"), key=lambda path: path.stat().st_mtime)
-        newest = f"; the newest of this name is `{begun[-1]}`" if begun else ""
-        raise RunDirectoryError(f"--resume goes on with the run directory that --out names: name it{newest}")
+    check_start(config, out, resume=resume)
     begun_here = out is not None and resume and RunDirectory(out).config_file.exists()
-    trainer = prepare(config, RunDirectory(out or "") if begun_here else None)
+    trainer = prepare(config, RunDirectory(out or "") if begun_here else None, stages=stages)
     accelerator = trainer.accelerator
     main = accelerator.is_main_process
     with accelerator.main_process_first():

@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from qhybrid.errors import EvaluationError
 from qhybrid.evaluation import features
@@ -76,6 +78,26 @@ def test_damaged_cache_is_replaced(digits, brief, tmp_path, monkeypatch):
         assert again.record["hash"] == first.record["hash"]
 
 
+def test_a_cache_without_what_it_should_hold_is_replaced(digits, brief, tmp_path, monkeypatch):
+    monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path))
+    first = feature_extractor(digits)
+    (file,) = (tmp_path / "features").iterdir()
+    tensors = load_file(file)
+    fewer = {name: tensor for name, tensor in tensors.items() if name != "feature_mean"}
+    wider = tensors | {"head.bias": torch.zeros(3)}
+    for content, record in (
+        (tensors, []),
+        (tensors, {}),
+        (fewer, {"hash": features.weights_hash(fewer)}),
+        (wider, {"hash": features.weights_hash(wider)}),
+    ):
+        save_file(content, file, metadata={"record": json.dumps(record)})
+        assert features.stored_extractor(first.record | {"hash": "x"}, channels=1, image_size=8) is None
+        again = feature_extractor(digits)
+        assert not again.cached
+        assert again.record["hash"] == first.record["hash"]
+
+
 def test_another_data_set_gets_its_own_classifier(digits, brief, tmp_path, monkeypatch):
     monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path))
     feature_extractor(digits)
@@ -106,6 +128,7 @@ def test_one_class_is_refused(digits, cached):
 def test_without_a_cache_the_classifier_is_used_and_not_kept(digits, brief, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path / "file"))
+    assert not feature_extractor(digits).cached
     assert not feature_extractor(digits).cached
     said = [line for line in capsys.readouterr().err.splitlines() if "not kept" in line]
     assert len(said) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhybrid.diffusion.bank import Bank, BankRecord, check_numbers, locked_record, write_bank
+from qhybrid.files import read_npz
 from qhybrid.quantum.devices.calibration import read_calibration, save_calibration
 from qhybrid.quantum.noise.files import load_noise_model, noise_model_to_json
 
@@ -49,6 +51,19 @@ def test_bank_bytes(data, bank, tmp_path_factory):
     path.write_bytes(data.draw(damaged(bank.read_bytes())))
     path.with_suffix(".json").write_bytes(bank.with_suffix(".json").read_bytes())
     survives("bank", lambda: use(path))
+
+
+@pytest.mark.parametrize("wrong", [b")", b"[", b"}", b"'", b"\\", b"#"])
+def test_headers_that_python_cannot_tokenize(bank, tmp_path, wrong):
+    content = bank.read_bytes()
+    assert b"'shape': (" in content
+    path = tmp_path / "header.npz"
+    path.write_bytes(content.replace(b"'shape': (", b"'shape': " + wrong))
+    path.with_suffix(".json").write_bytes(bank.with_suffix(".json").read_bytes())
+    assert not survives("bank", lambda: use(path))
+    with zipfile.ZipFile(path) as archive:
+        (member,) = archive.namelist()
+    assert not survives("bank", lambda: read_npz(path, [member.removesuffix(".npy")]))
 
 
 @inputs(250, 20)

@@ -6,6 +6,7 @@ import io
 import json
 
 import numpy as np
+import pytest
 from fuzzing import ODD, altered, as_json, damaged, inputs, json_file, survives
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,14 @@ def test_plans(data, planned, planned_place):
     new = data.draw(json_file(content, json.loads(content)))
     (planned_place.hardware / "plan.json").write_bytes(new)
     survives("plan.json", lambda: load_workload(planned_place))
+
+
+@pytest.mark.parametrize(
+    "content", ["null", "3", "[]", '"x"', '{"jobs_per_step": 1}', '{"jobs_per_step": 1, "qpu_steps": 3}']
+)
+def test_plans_that_are_none(planned_place, content):
+    (planned_place.hardware / "plan.json").write_text(content)
+    assert not survives("plan.json", lambda: load_workload(planned_place))
 
 
 @inputs(200, 20)
@@ -130,6 +139,14 @@ def test_results(data, tmp_path_factory):
         json.loads(str(read_result(store.path(work))["provenance"]))
 
     survives("result", read)
+
+
+@pytest.mark.parametrize("provenance", ["x", "", "[" * 100_000])
+def test_a_result_whose_origin_is_no_json(tmp_path, provenance):
+    work, values = Work(0, 0, np.zeros((3, 2)), "c" * 64, 1), np.zeros((3, 2))
+    path = tmp_path / "result.npz"
+    np.savez(path, angles=work.angles, values=values, errors=values, content=work.content, provenance=provenance)
+    assert not survives("result", lambda: read_result(path))
 
 
 @inputs(300, 30)
