@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "studies": JUDGED | {"preflight", "training", "report"},
     "benchmarks": CONFIG | QUANTUM,
     "commands": JUDGED
-    | {"training", "report", "studies", "benchmarks"}
+    | {"preflight", "training", "report", "studies", "benchmarks"}
     | {"hardware.service", "hardware.placement", "hardware.runs", "hardware.noise", "hardware.commands"},
     "__main__": {"commands"},
     "hardware.errors": {"errors"},

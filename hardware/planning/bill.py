@@ -105,7 +105,11 @@ class Plan(StoredPlan):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Plan:
-        """The inverse of `to_dict`; a plan from before there were rounds has one per step."""
+        """The inverse of `to_dict`; a plan from before there were rounds has one per step.
+
+        Raises:
+            HardwareError: Damaged, or written by another version.
+        """
         if isinstance(values, dict) and "jobs_per_step" in values:
             steps, images = values.get("qpu_steps"), values.get("images")
             if not isinstance(steps, list) or type(images) is not int:

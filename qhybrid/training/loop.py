@@ -263,7 +263,12 @@ def prepare(config: RunConfig, run: RunDirectory | None = None, *, stages: bool 
 
 
 def check_start(config: RunConfig, out: str | Path | None, *, resume: bool) -> None:
-    """Find out whether a training may begin or go on where it is to be written; see `train`.
+    """Find out whether a training may begin or go on where it is to be written; nothing is written.
+
+    Args:
+        config: The run.
+        out: Its directory; `None` is a new one.
+        resume: Whether it goes on with the run that is there.
 
     Raises:
         RunDirectoryError: `resume` without `out`; or the folder is not writable, or holds something else.
