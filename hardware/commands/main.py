@@ -188,7 +188,9 @@ def compare(
     run: RunArgument,
     levels: Annotated[
         str | None,
-        typer.Option(metavar="0,1,2,sampler", help="Run it at these resilience levels as well, or by Sampler."),
+        typer.Option(
+            metavar="0,rescale,1,2,sampler", help="Run it at these resilience levels as well, rescaled, or by Sampler."
+        ),
     ] = None,
     packs: Annotated[str | None, typer.Option(metavar="auto,1,K", help="And with so many images side by side.")] = None,
     yes: YesOption = False,

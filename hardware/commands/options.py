@@ -76,6 +76,12 @@ PLAN_OPTIONS: dict[str, Any] = {
         bool | None,
         typer.Option("--readout-mitigation/--no-readout-mitigation", help="Sampler: readout correction of our own."),
     ],
+    "rescale": Annotated[
+        bool | None,
+        typer.Option(
+            "--rescale/--no-rescale", help="Undo the factor and shift of each observable, as references show them."
+        ),
+    ],
     "fractional_gates": FractionalOption,
     "budget_seconds": Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")],
     "seed": Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")],

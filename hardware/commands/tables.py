@@ -70,6 +70,7 @@ def plan_table(plan: Plan) -> Group:
         "images, shots": f"{plan.images}, {plan.shots}",
         "mitigation": mitigation_words(plan.config),
         "images side by side": str(plan.pack),
+        **({} if plan.references is None else {"reference points": _references(plan)}),
         "executions": f"{plan.executions:,}",
         "device time": f"{plan.seconds:.1f} s",
         **({} if plan.step_by_step is None else {"step by step": _step_by_step(plan.step_by_step)}),
@@ -84,6 +85,14 @@ def plan_table(plan: Plan) -> Group:
     if plan.pack > 1:
         parts.append(patches_table(plan))
     return Group(*parts)
+
+
+def _references(plan: Plan) -> str:
+    if not plan.sets_beside:
+        return "the run's own circuits, no further executions"
+    assert plan.references is not None
+    further = plan.references["executions"]
+    return f"{plan.sets_beside} with the first job, {further:,} of the executions"
 
 
 def _step_by_step(price: Mapping[str, Any]) -> str:
@@ -105,6 +114,8 @@ def mitigation_words(config: Mapping[str, Any]) -> str:
     words += [name if wanted else f"no {name}" for name, wanted in chosen.items() if wanted is not None]
     if config["zne_factors"] is not None:
         words.append(f"noise factors {', '.join(f'{factor:g}' for factor in config['zne_factors'])}")
+    if config.get("rescale"):
+        words.append("rescaled")
     if config["dynamical_decoupling"] is not None:
         words.append(f"decoupling {config['dynamical_decoupling']}")
     return ", ".join(words)
@@ -160,6 +171,8 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
     """Differences between exact simulation, noisy simulation and device."""
     table = Table("expectation values", "n", "RMS", "bias", "z: RMS", "|z| > 2")
     table.title = f"{comparison['backend']}, {comparison['parameter_sets']} parameter sets, {comparison['shots']} shots"
+    from hardware.inference.rescaling import rescaling_words
+
     names = {
         "device against exact": "device_against_exact",
         "noisy simulation against exact": "noisy_against_exact",
@@ -175,6 +188,9 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
     error = comparison["standard_error"]
     stated = "no stated standard error" if error is None else f"stated standard error {error:.4f}"
     table.caption = f"{stated}; z of pure shot noise: RMS 1, 4.6% above 2"
+    rescaling = comparison.get("rescaling")
+    if rescaling is not None:
+        table.caption += f"\n{rescaling_words(rescaling)}"
     images = comparison["images"]
     if images is not None:
         table.caption += f"\n{images['n']} images beside their exact twins: {image_words(images)}"

@@ -7,7 +7,6 @@ model is the whole truth, (device - noisy) / standard error is standard normal; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from hardware.arrays import read_arrays
 from hardware.comparison.figures import draw_comparison
 from hardware.comparison.image_metrics import Images, class_accuracies, compare_images, run_classifier
-from hardware.errors import HardwareError
+from hardware.inference.references import rescaled_results
+from hardware.inference.results import read_results
 from hardware.inference.reverse_process import circuit_weights
 from hardware.inference.workload import Workload
-from hardware.jobs.job_log import JobLog, read_result
 from hardware.placement.sharing import copy_of_each
 from hardware.placement.transpilation import Program
 from qhybrid.data.images import to_uint8
@@ -36,53 +35,6 @@ _NOISY_WORK = 4**12
 _NOISY_QUBITS = 12
 
 
-@dataclass(frozen=True)
-class Results:
-    """All results of a run so far, one row per parameter set.
-
-    Attributes:
-        steps: Denoising step of each row, the first of those that share it, `(R,)`.
-        patches: Copy of the circuit that each row was run on, `(R,)`.
-        angles: `(R, n_in)` radians.
-        values: Device's expectation values `(R, n_out)`.
-        errors: Their stated standard errors `(R, n_out)`.
-    """
-
-    steps: NDArray[np.int64]
-    patches: NDArray[np.int64]
-    angles: Array
-    values: Array
-    errors: Array
-
-
-def load_results(workload: Workload) -> Results:
-    """Read the results of a run's jobs.
-
-    Raises:
-        HardwareError: There is none yet.
-    """
-    folder = workload.run.hardware
-    rows = JobLog(folder / "jobs.jsonl").results(workload.plan.key)
-    if not rows:
-        raise HardwareError(
-            f"`{folder}` has no result of a device yet for its present plan: run `qhybrid hardware infer` or `submit`, "
-            "which use stored results of the same options again"
-        )
-    files = [read_result(folder / "results" / row["file"]) for row in rows]
-    return Results(
-        steps=np.concatenate(
-            [
-                file["steps"] if "steps" in file else np.full(len(file["angles"]), row["step"])
-                for row, file in zip(rows, files, strict=True)
-            ]
-        ),
-        patches=np.concatenate([copy_of_each(len(file["angles"]), workload.plan.pack) for file in files]),
-        angles=np.concatenate([file["angles"] for file in files]),
-        values=np.concatenate([file["values"] for file in files]),
-        errors=np.concatenate([file["errors"] for file in files]),
-    )
-
-
 def compare(workload: Workload) -> dict[str, Any]:
     """Compare, and write comparison.json and comparison.png.
 
@@ -90,34 +42,46 @@ def compare(workload: Workload) -> dict[str, Any]:
         Content of comparison.json: `standard_error` (RMS; `None` if none is known); for each pair of sources `n`,
         `rms`, `bias` (mean difference) and, where the device is one of them, `z` (mean, RMS, share beyond 2, largest);
         `images` as of `compare_images`; `class_accuracy` as of `class_accuracies`, of exact simulation, of the noise
-        model without shots and of the device; `variants` if the run was compared at several levels before.
+        model without shots and of the device; `rescaling`, what was learned (`Rescaling.record`) and the measured
+        values against exact ones, while `device_against_exact` is of the rescaled ones; `variants` if the run was
+        compared at several levels before.
 
     Raises:
         HardwareError: There is no result yet.
     """
     path = workload.run.hardware / "comparison.json"
-    results = load_results(workload)
-    exact = workload.process.exact.values(results.angles)
+    plan, process = workload.plan, workload.process
+    results, given, learned = rescaled_results(read_results(workload.run.hardware, plan), plan, process)
+    exact = process.exact.values(results.angles)
     classifier = classifier_of(workload)
     chosen = _noisy_rows(len(results.angles), workload)
     simulation = NoisySimulation(workload)
     noisy = simulation.values(results.angles[chosen], results.patches[chosen])
     known = np.isfinite(results.errors)
-    # A standard error of 0 (all shots agree) would make any difference infinitely significant.
-    errors = np.maximum(results.errors, 1.0 / workload.plan.shots)
+    stated = given.errors if learned is not None and learned.held else results.errors
+    values, errors = given.values, given.errors
+    # What the noise model foretells is what was measured.
+    measured = results.measured(plan.shots)
+    rescaling = None
+    if learned is not None:
+        before = difference(measured.values, exact, measured.errors)
+        rescaling = {**learned.record, "measured_against_exact": before}
     comparison = {
-        "plan": workload.plan.key,
-        "backend": workload.plan.backend,
-        "level": workload.plan.level,
-        "shots": workload.plan.shots,
+        "plan": plan.key,
+        "backend": plan.backend,
+        "level": plan.level,
+        "shots": plan.shots,
         "parameter_sets": len(results.angles),
         "outputs": exact.shape[1],
-        "standard_error": _rms(results.errors[known]) if known.any() else None,
-        "device_against_exact": difference(results.values, exact, errors),
+        "standard_error": _rms(stated[known]) if known.any() else None,
+        "device_against_exact": difference(values, exact, errors),
         "noisy_against_exact": difference(noisy, exact[chosen]) if len(chosen) else None,
-        "device_against_noisy": difference(results.values[chosen], noisy, errors[chosen]) if len(chosen) else None,
+        "device_against_noisy": (
+            difference(measured.values[chosen], noisy, measured.errors[chosen]) if len(chosen) else None
+        ),
+        "rescaling": rescaling,
         "by_step": [
-            {"step": int(step), **difference(results.values[here], exact[here], errors[here])}
+            {"step": int(step), **difference(values[here], exact[here], errors[here])}
             for step in np.unique(results.steps)
             for here in [results.steps == step]
         ],
@@ -125,12 +89,12 @@ def compare(workload: Workload) -> dict[str, Any]:
             {
                 "patch": int(patch),
                 "layout": list(workload.transpiled.layouts[patch]),
-                **difference(results.values[here], exact[here], errors[here]),
+                **difference(values[here], exact[here], errors[here]),
             }
             for patch in np.unique(results.patches)
             for here in [results.patches == patch]
         ],
-        "by_output": [difference(results.values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
+        "by_output": [difference(values[:, [k]], exact[:, [k]], errors[:, [k]]) for k in range(exact.shape[1])],
         "images": None,
         "class_accuracy": None,
     }
@@ -150,7 +114,7 @@ def compare(workload: Workload) -> dict[str, Any]:
         comparison["variants"] = earlier["variants"]
     save_noise_model(workload)
     write_json(path, comparison)
-    draw_comparison(exact, results.values, chosen, noisy, comparison, workload.run.hardware / "comparison.png")
+    draw_comparison(exact, given.values, chosen, noisy, comparison, workload.run.hardware / "comparison.png")
     return comparison
 
 

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.inference.affine import Measured
+from hardware.inference.references import RunRescaling
 from hardware.inference.rounds import Round
 from hardware.jobs.budget import RunBudget
 from hardware.jobs.job_log import JobLog, ResultStore, Work, make_work, run_id
 from hardware.jobs.runner import JobRunner
 from hardware.jobs.tasks import Allowance, Bill, Task
 from hardware.placement.program import Program
+from hardware.placement.sharing import copy_of_each
 from hardware.planning.bill import Plan
 from hardware.planning.costs import part_sizes
 from hardware.primitives.execution import Expectations, collect, expected_job
@@ -36,6 +39,7 @@ class DeviceEvaluator:
         plan: Level, shots, mode, budget.
         device: Program on the whole device; names the work.
         executed: Program that runs: the same, or the simulated part of the device.
+        rescaling: What is sent beside a round, and what is made of the device's values.
         allowance: What may be done.
         echo: Called with a line about what went wrong and was mended.
     """
@@ -46,6 +50,7 @@ class DeviceEvaluator:
         plan: Plan,
         device: Program,
         executed: Program,
+        rescaling: RunRescaling,
         allowance: Allowance,
         echo: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -53,6 +58,7 @@ class DeviceEvaluator:
         self._config = HardwareConfig.model_validate(plan.config)
         self._device = device
         self._executed = executed
+        self._rescaling = rescaling
         self._settings = self._what_decides_a_result()
         task = Task(
             device=device,
@@ -85,24 +91,40 @@ class DeviceEvaluator:
             HardwareError: See `JobRunner.results`.
         """
         plan = self._plan
+        beside = self._rescaling.beside(asked)
+        angles = np.concatenate([beside, asked.angles])
         # Where images turn out to need equal angles there are fewer sets than planned, and perhaps fewer jobs.
-        jobs = math.ceil(len(asked.angles) * plan.jobs_per_round / plan.sets_per_round)
-        stops = np.cumsum([0, *part_sizes(len(asked.angles), jobs)])
-        first_steps = asked.first_steps()
-        seconds = plan.seconds / plan.jobs
+        most = plan.jobs_of_first_round if len(beside) else plan.jobs_per_round
+        jobs = math.ceil(len(angles) * most / (plan.sets_per_round + len(beside)))
+        stops = np.cumsum([0, *part_sizes(len(angles), jobs)])
+        first_steps = (asked.steps[0],) * len(beside) + asked.first_steps()
+        seconds = self._seconds_per_job(bool(len(beside)))
         works = [
             make_work(
                 self._device,
                 asked.steps[0],
                 index,
-                asked.angles[begin:end],
+                angles[begin:end],
                 self._settings,
                 seconds,
                 first_steps[begin:end],
             )
             for index, (begin, end) in enumerate(itertools.pairwise(stops))
         ]
-        return np.concatenate([result.values for result in self._runner.results(works)])
+        results = self._runner.results(works)
+        errors = np.concatenate([result.errors for result in results])
+        measured = Measured(
+            np.concatenate([result.values for result in results]),
+            np.maximum(errors, 1.0 / plan.shots),
+            np.concatenate([copy_of_each(len(work.angles), plan.pack) for work in works]),
+        )
+        return self._rescaling.values(asked, measured)
+
+    def _seconds_per_job(self, with_references: bool) -> float:
+        plan = self._plan
+        further = 0.0 if plan.references is None else float(plan.references["seconds"])
+        alone = (plan.seconds - further) / plan.jobs
+        return alone + further / plan.jobs_of_first_round if with_references else alone
 
     def _what_decides_a_result(self) -> dict[str, Any]:
         plan = self._plan

@@ -17,7 +17,8 @@ import numpy as np
 
 from hardware.errors import BudgetError, HardwareError
 from hardware.placement.program import Program
-from hardware.planning.costs import RoundCost, costs_by_level, round_cost
+from hardware.planning.costs import RoundCost, costs_by_level, round_cost, run_cost
+from hardware.planning.references import reference_sets, require_references
 from hardware.service.backends import device_name
 from hardware.service.modes import Mode, resolve_mode
 from hardware.stored_plans import StoredPlan
@@ -70,6 +71,8 @@ class Plan(StoredPlan):
         sensitivity: Per step, the output's dependence on the bottleneck; `None` where it was not needed.
         config: What was asked for.
         key: Names the run that the plan is for: model, circuit, layout, options but for mode and budget.
+        references: With `rescale` what is sent beside the run's own circuits: `sets`, reference points, which go with
+            the first round, and their `executions` and `seconds`. All are 0 where the run's own circuits serve.
     """
 
     AGAIN = "plan again"
@@ -102,6 +105,7 @@ class Plan(StoredPlan):
     sensitivity: tuple[float, ...] | None
     config: dict[str, Any]
     key: str
+    references: dict[str, Any] | None = None
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Plan:
@@ -123,6 +127,16 @@ class Plan(StoredPlan):
     def sets_per_round(self) -> int:
         """Distinct circuits that are sent together, at most."""
         return self.parameter_sets // self.rounds
+
+    @property
+    def sets_beside(self) -> int:
+        """Reference points that are sent with the first round, beside the run's own circuits."""
+        return 0 if self.references is None else int(self.references["sets"])
+
+    @property
+    def jobs_of_first_round(self) -> int:
+        """Jobs that are sent first; more than later ones where reference points do not fit beside the others."""
+        return self.jobs - (self.rounds - 1) * self.jobs_per_round
 
     def summary(self) -> str:
         """One line for people."""
@@ -146,6 +160,8 @@ class _Price(NamedTuple):
     sets: int
     rounds: int
     cost: RoundCost
+    beside: int
+    total: RoundCost
     seconds: float
 
 
@@ -190,22 +206,32 @@ def make_plan(
     def price(steps: Sequence[int]) -> _Price:
         sets = config.images if known_sets is None else known_sets(steps)
         rounds = len(steps) if known_sets is None else 1
-        cost = cost_of(sets)
+        beside = reference_sets(sets, rounds, program.copies) if config.rescale and known_sets is None else 0
+        cost, total = cost_of(sets), run_cost(cost_of, sets, rounds, beside)
         mode = resolve_mode(config.mode, cost.jobs, dependent=several and known_sets is None, sessions=sessions)
         waiting = unet_seconds * len(steps) if mode == "session" else 0.0
-        return _Price(mode, sets, rounds, cost, cost.seconds * rounds + waiting)
+        return _Price(mode, sets, rounds, cost, beside, total, total.seconds + waiting)
 
     several = config.steps > 1 and not (isinstance(config.qpu_steps, list) and len(set(config.qpu_steps)) == 1)
     chosen = choose_steps(config, lambda steps: price(steps).seconds, measured, str(program.backend.name))
-    mode, sets, rounds, cost, seconds = price(chosen)
+    mode, sets, rounds, cost, beside, total, seconds = price(chosen)
+    references = None
+    if config.rescale:
+        require_references(beside if known_sets is None else sets, own=known_sets is not None)
+        alone = run_cost(cost_of, sets, rounds, 0)
+        references = {
+            "sets": beside,
+            "executions": total.executions - alone.executions,
+            "seconds": total.seconds - alone.seconds,
+        }
     each = None if known_sets is None else cost_of(config.images)
     plan = Plan(
         backend=config.backend,
         device=device_name(program.backend),
         mode=mode,
-        jobs=cost.jobs * rounds,
+        jobs=total.jobs,
         shots=config.shots,
-        executions=cost.executions * rounds,
+        executions=total.executions,
         seconds=seconds,
         budget_seconds=config.budget_seconds,
         images=config.images,
@@ -220,14 +246,15 @@ def make_plan(
         jobs_per_round=cost.jobs,
         parameter_sets=sets * rounds,
         step_by_step=None if each is None else each.times(len(chosen)),
-        parameter_bytes=cost.parameter_bytes,
+        parameter_bytes=total.parameter_bytes,
         open_plan_share=seconds / OPEN_PLAN_SECONDS,
         remaining_seconds=remaining_seconds,
         quota_share=None if not remaining_seconds else seconds / remaining_seconds,
-        levels=tuple(costs_by_level(program, config, cost, sets, rounds, unet_seconds * len(chosen))),
+        levels=tuple(costs_by_level(program, config, total, sets, rounds, beside, unet_seconds * len(chosen))),
         sensitivity=measured,
         config=config.model_dump(),
         key=plan_key(identity, config, chosen),
+        references=references,
     )
     check_budget(plan)
     return plan
@@ -288,7 +315,9 @@ def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> 
         config: Options of the run.
         chosen: Steps that use the device.
     """
-    content = [identity, config.model_dump(exclude={"mode", "budget_seconds", "qpu_steps"}), chosen]
+    # A run without rescaling keeps the name that it had before there was any.
+    without = {"mode", "budget_seconds", "qpu_steps"} | (set() if config.rescale else {"rescale"})
+    content = [identity, config.model_dump(exclude=without), chosen]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -7,8 +7,9 @@ the classical network's time between two jobs is added.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from hardware.errors import HardwareError
 from hardware.placement.program import Program, without_idle_qubits
 from hardware.primitives.execution import ExpectedJob, expected_job
 from hardware.primitives.options import LEVEL_MITIGATION, job_options
-from hardware.service.modes import resolve_mode
 from qhybrid.config import HardwareConfig
 
 MAX_EXECUTIONS_PER_JOB = 10_000_000
@@ -91,8 +91,32 @@ def round_cost(program: Program, config: HardwareConfig, sets: int) -> RoundCost
     )
 
 
+def run_cost(cost_of: Callable[[int], RoundCost], sets: int, rounds: int, references: int) -> RoundCost:
+    """Cost of a whole run.
+
+    Args:
+        cost_of: Cost of so many parameter sets that are sent together.
+        sets: Parameter sets of a round.
+        rounds: Their number.
+        references: Further sets in the first round.
+    """
+    first, later = cost_of(sets + references), cost_of(sets)
+    return RoundCost(
+        jobs=first.jobs + (rounds - 1) * later.jobs,
+        executions=first.executions + (rounds - 1) * later.executions,
+        seconds=first.seconds + (rounds - 1) * later.seconds,
+        parameter_bytes=max(first.parameter_bytes, later.parameter_bytes),
+    )
+
+
 def costs_by_level(
-    program: Program, config: HardwareConfig, cost: RoundCost, sets: int, rounds: int, unet_seconds: float = 0.0
+    program: Program,
+    config: HardwareConfig,
+    cost: RoundCost,
+    sets: int,
+    rounds: int,
+    references: int = 0,
+    unet_seconds: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
     """What the same circuits would take at each resilience level of the Estimator, and with the Sampler.
 
@@ -102,9 +126,10 @@ def costs_by_level(
     Args:
         program: The circuit on the device.
         config: Options as configured.
-        cost: What a round costs as configured.
+        cost: What the run costs as configured.
         sets: Parameter sets of a round.
         rounds: Their number.
+        references: Further sets in the first round.
         unet_seconds: Time of the network at home in all steps on the device, which a session is billed for.
     """
     narrow = without_idle_qubits(program)
@@ -114,15 +139,16 @@ def costs_by_level(
         changed = {**variant, **LEVEL_MITIGATION}
         own = all(getattr(config, key) == value for key, value in changed.items())
         try:
-            priced = cost if own else round_cost(narrow, config.model_copy(update=changed), sets)
+            there = config.model_copy(update=changed)
+            priced = cost if own else run_cost(partial(round_cost, narrow, there), sets, rounds, references)
         except HardwareError:
             continue
-        waiting = unet_seconds if resolve_mode(config.mode, priced.jobs) == "session" else 0.0
+        waiting = unet_seconds if config.mode == "session" else 0.0
         yield {
             **variant,
-            "jobs": priced.jobs * rounds,
-            "executions": priced.executions * rounds,
-            "seconds": priced.seconds * rounds + waiting,
+            "jobs": priced.jobs,
+            "executions": priced.executions,
+            "seconds": priced.seconds + waiting,
             "parameter_bytes": priced.parameter_bytes,
         }
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from hardware.comparison.expectation_values import compare
 from hardware.errors import HardwareError
+from hardware.inference.references import rescaled_results
+from hardware.inference.results import read_results
 from hardware.inference.rounds import Round
 from hardware.inference.workload import Workload, load_workload
-from hardware.jobs.job_log import JobLog, read_result
 from qhybrid.rundir import RunDirectory
 
 REPLAY = "replay"
@@ -34,27 +35,30 @@ class ReplayEvaluator:
 
     def __init__(self, workload: Workload) -> None:
         self._folder = workload.run.hardware
-        self._rows = JobLog(self._folder / "jobs.jsonl").results(workload.plan.key)
+        results = read_results(self._folder, workload.plan)
+        self._results, self._given, _ = rescaled_results(results, workload.plan, workload.process)
+        self._one_round = workload.process.together
 
     def __call__(self, asked: Round) -> NDArray[np.float64]:
-        """Stored expectation values `(D, n_out)` of the parameter sets of a round.
+        """Expectation values `(D, n_out)` of the parameter sets of a round, as the images got them.
 
         Raises:
             HardwareError: The round has no result, or one of other parameters.
         """
         step, angles = asked.steps[0], asked.angles
-        files = [read_result(self._folder / "results" / row["file"]) for row in self._rows if row["step"] == step]
-        if not files:
+        here = np.full(len(self._results.steps), True) if self._one_round else self._results.steps == step
+        if not here.any():
             raise HardwareError(
                 f"`{self._folder}` has no result of denoising step {step} to replay: finish the run first"
             )
-        stored = np.concatenate([file["angles"] for file in files])
+        stored = self._results.angles[here]
         if stored.shape != angles.shape or np.abs(stored - angles).max() > _TOLERANCE:
             raise HardwareError(
                 f"`{self._folder}`: the stored results of denoising step {step} belong to other parameters than the "
                 "model gives now: run it on the device again"
             )
-        return np.asarray(np.concatenate([file["values"] for file in files]), dtype=np.float64)
+        given: NDArray[np.float64] = self._given.values[here]
+        return given
 
 
 def replay(run: RunDirectory, echo: Callable[[str], None] = lambda line: None) -> dict[str, Any]:

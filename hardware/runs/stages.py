@@ -25,6 +25,7 @@ from qiskit.providers import BackendV2
 from hardware.comparison.expectation_values import compare
 from hardware.errors import BudgetError, HardwareError, JobPendingError, OtherOptionsError
 from hardware.inference.evaluator import DeviceEvaluator
+from hardware.inference.references import RunRescaling
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, load_workload, open_run, plan_workload, planned_workload, save_plan
 from hardware.interruption import interruptible
@@ -312,7 +313,8 @@ def _advance(workload: Workload, allowance: Allowance, echo: Echo) -> Advance:
         latest = state
         state.save(workload.state_file, plan.key)
 
-    evaluator = DeviceEvaluator(workload.run, plan, workload.device, workload.executed, allowance, echo)
+    rescaling = RunRescaling(workload.run.hardware, plan, process, echo)
+    evaluator = DeviceEvaluator(workload.run, plan, workload.device, workload.executed, rescaling, allowance, echo)
     message = ""
     with interruptible(_STOPPED), evaluator, progress("hardware", plan.steps, done=latest.step) as bar:
         try:

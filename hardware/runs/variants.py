@@ -26,8 +26,8 @@ from qhybrid.data.images import to_uint8
 from qhybrid.files import read_json, write_json
 from qhybrid.rundir import RunDirectory
 
-Level = Literal["0", "1", "2", "sampler"]
-LEVELS: tuple[Level, ...] = ("0", "1", "2", "sampler")
+LEVELS = ("0", "1", "2", "sampler")
+RESCALED = "+rescale"
 
 
 class VariantDirectory(RunDirectory):
@@ -61,7 +61,8 @@ def compare_variants(
 
     Args:
         run: With a finished hardware stage, which gives backend, images, steps and shots.
-        levels: Of `0`, `1`, `2` (the Estimator's resilience levels) and `sampler`; by default that of the run.
+        levels: Of `0`, `1`, `2` (the Estimator's resilience levels) and `sampler`, each also with learned rescaling
+            (`1+rescale`; `rescale` alone is that of level 0); by default that of the run.
         packs: Images side by side, `auto` or numbers. By default that of the run; and on a local device, where it
             costs nothing, one by one as well at the first level, which shows what packing costs in accuracy.
         yes: Needed to send to a real device.
@@ -87,15 +88,18 @@ def _compare_variants(
     yes: bool,
     echo: Callable[[str], None],
 ) -> dict[str, Any]:
-    foreign = [level for level in levels if level not in LEVELS]
+    levels = ["0" + RESCALED if level == "rescale" else level for level in levels]
+    foreign = [level for level in levels if level.removesuffix(RESCALED) not in LEVELS]
     if foreign:
-        raise HardwareError(f"level `{', '.join(foreign)}` is unknown: choose of {', '.join(LEVELS)}")
+        raise HardwareError(
+            f"level `{', '.join(foreign)}` is unknown: choose of {', '.join(LEVELS)}, or rescale, 1+rescale, ..."
+        )
     workload = load_workload(directory, offline=True)
     if workload is None or not workload.images_file.exists():
         raise HardwareError(f"`{directory.hardware}` has no finished run to vary: run `qhybrid hardware infer` first")
     comparison = compare_run(directory)
     plan = workload.plan
-    levels = levels or ["sampler" if plan.primitive == "sampler" else str(plan.level)]
+    levels = levels or [_level_of(plan)]
     chosen = [(level, pack) for level in levels for pack in packs or (plan.config["pack"],)]
     # A local copy has another name than the device that it stands for.
     if not packs and plan.pack > 1 and plan.backend != plan.device:
@@ -113,12 +117,19 @@ def _compare_variants(
     return comparison
 
 
+def _level_of(plan: Plan) -> str:
+    level = "sampler" if plan.primitive == "sampler" else str(plan.level)
+    return level + RESCALED if plan.config.get("rescale") else level
+
+
 def _variant_config(plan: Plan, level: str, pack: Literal["auto"] | int) -> HardwareConfig:
     """The run's options at another level and packing."""
-    sampler = level == "sampler"
+    base = level.removesuffix(RESCALED)
+    sampler = base == "sampler"
     changed = {
         "primitive": "sampler" if sampler else "estimator",
-        "level": 0 if sampler else int(level),
+        "level": 0 if sampler else int(base),
+        "rescale": level.endswith(RESCALED),
         "pack": pack,
         "qpu_steps": list(plan.qpu_steps),
         "budget_seconds": None,
@@ -136,15 +147,15 @@ def _variant(
     yes: bool,
     echo: Callable[[str], None],
 ) -> dict[str, Any]:
-    sampler = level == "sampler"
-    name = f"{'sampler' if sampler else f'level-{level}'}-pack-{pack}"
+    words = level if level.startswith("sampler") else f"level {level}"
+    name = f"{words.replace(' ', '-').replace('+', '-')}-pack-{pack}"
     echo(f"variant {name}")
     place = VariantDirectory(directory, key, name)
     found = infer(place, config, yes=yes, resume=(place.hardware / "plan.json").exists(), echo=echo)
     plan = read_json(place.hardware / "plan.json")
     z = found["device_against_exact"].get("z", {})
     return {
-        "name": f"{'sampler' if sampler else f'level {level}'}, {plan['pack']} at a time",
+        "name": f"{words}, {plan['pack']} at a time",
         "level": level,
         "pack": plan["pack"],
         "n": found["device_against_exact"]["n"],
@@ -153,6 +164,7 @@ def _variant(
         "z_rms": z.get("rms"),
         "beyond_2": z.get("beyond_2"),
         "standard_error": found["standard_error"],
+        "rescaling": found["rescaling"],
         "images": found["images"],
         "jobs": plan["jobs"],
         "executions": plan["executions"],
@@ -177,6 +189,7 @@ def _noisy_row(workload: Workload, comparison: dict[str, Any]) -> dict[str, Any]
         "z_rms": None,
         "beyond_2": None,
         "standard_error": 0.0,
+        "rescaling": None,
         "images": compare_images(images, twins, classifier_of(workload)),
         "jobs": 0,
         "executions": 0,

@@ -96,6 +96,14 @@ class HardwareConfig(Section):
         default=True,
         description="Whether the bit strings of `primitive: sampler` are corrected for measured readout errors.",
     )
+    rescale: bool = Field(
+        default=False,
+        description=(
+            "Whether expectation values are rescaled by a factor and a shift for each observable and copy, learned "
+            "from reference points that are simulated exactly: the run's own where its angles are known beforehand, "
+            "else at most 10 % more executions."
+        ),
+    )
     fractional_gates: bool = Field(
         default=False,
         description=(

@@ -90,7 +90,7 @@ def test_a_run_with_other_options_has_variants_of_its_own(run: RunDirectory) -> 
 def test_what_cannot_be_compared_is_said(run: RunDirectory) -> None:
     with pytest.raises(HardwareError, match="no finished run to vary"):
         compare_variants(run, ["0"])
-    with pytest.raises(HardwareError, match="level `3` is unknown: choose of 0, 1, 2, sampler"):
+    with pytest.raises(HardwareError, match="level `3` is unknown: choose of 0, 1, 2, sampler, or rescale"):
         compare_variants(run, ["0", "3"])
 
 
