@@ -28,6 +28,15 @@ def silent() -> Iterator[None]:
         _silent.reset(token)
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it: `45 s`, `3 min 20 s` or `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
 class Advance(Protocol):
     """Report `steps` more done; `note` is shown beside the bar."""
 
@@ -93,7 +102,7 @@ def _lines(description: str, total: int, done: int) -> Iterator[Advance]:
         if now - last >= _SECONDS_BETWEEN_LINES and first < count < total:
             last = now
             left = (now - start) / (count - first) * (total - count)
-            say(f"{count}/{total}, {left:.0f} s left {latest}".rstrip())
+            say(f"{count}/{total}, {duration(left)} left {latest}".rstrip())
 
     yield advance
     say(f"{count}/{total} in {time.monotonic() - start:.1f} s {latest}".rstrip())

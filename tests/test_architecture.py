@@ -21,7 +21,7 @@ ROOTS = {"qhybrid", "qhybrid.quantum", "hardware"}
 
 # Room (a folder, or a file on the ground floor) -> the rooms that it may import. A room that is not here fails the
 # tests, and so does any arrow that is not here. Names are within `qhybrid`; `hardware` is written out.
-GROUND = {"errors", "files", "locks", "progress", "registry", "seeds", "stored"}
+GROUND = {"errors", "files", "interruption", "locks", "progress", "registry", "seeds", "stored"}
 CONFIG = GROUND | {"config"}
 CIRCUITS = CONFIG | {"quantum.circuits"}
 COMPILER = CIRCUITS | {"quantum.engine.compiler"}
@@ -35,6 +35,7 @@ JUDGED = TRAINED | {"pictures", "sampling", "evaluation"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "interruption": {"errors"},
     "locks": {"errors"},
     "progress": {"errors"},
     "seeds": {"errors"},
@@ -71,10 +72,9 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"commands"},
     "hardware.errors": {"errors"},
     "hardware.arrays": {"files", "hardware.errors"},
-    "hardware.interruption": {"errors", "hardware.errors"},
     "hardware.stored_plans": {"files", "stored", "hardware.errors"},
 }
-HARDWARE_GROUND = {"hardware.errors", "hardware.arrays", "hardware.interruption", "hardware.stored_plans"}
+HARDWARE_GROUND = {"hardware.errors", "hardware.arrays", "hardware.stored_plans"}
 BELOW_HARDWARE = TRAINED | HARDWARE_GROUND
 # A floor may import every floor before it.
 HARDWARE_FLOORS = ["service", "placement", "primitives", "jobs", "planning", "inference", "comparison", "runs"]

@@ -15,7 +15,9 @@ from hardware.commands.options import (
     FractionalOption,
     JsonOption,
     PartialOption,
+    ResumeOption,
     RunArgument,
+    WaitOption,
     YesOption,
     ignore,
     parse_pack,
@@ -157,12 +159,10 @@ def infer(
     run: RunArgument,
     options: dict[str, Any],
     yes: YesOption = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    resume: ResumeOption = False,
     partial: PartialOption = False,
     discard: DiscardOption = False,
-    wait_seconds: Annotated[
-        float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on (default: never).")
-    ] = None,
+    wait_seconds: WaitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan, submit and fetch in one: images with the circuit on the device, compared with exact simulation."""

@@ -10,7 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hardware.commands.options import BackendOption, YesOption, ignore, say, wait_limit, with_budget
+from hardware.commands.options import (
+    BackendOption,
+    BudgetOption,
+    ModeOption,
+    ResumeOption,
+    WaitOption,
+    YesOption,
+    ignore,
+    say,
+    wait_limit,
+    with_budget,
+)
 
 if TYPE_CHECKING:
     from hardware.noise.plan import NoisePlan
@@ -48,18 +59,14 @@ def noise(
     image_size: Annotated[
         int | None, typer.Option(help="quantum_intrinsic: images of so many pixels a side are made of its patches.")
     ] = None,
-    mode: Annotated[
-        str | None, typer.Option(metavar="auto|job|batch|session", help="Runtime's execution mode.")
-    ] = None,
-    budget_seconds: Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")] = None,
+    mode: ModeOption = None,
+    budget_seconds: BudgetOption = None,
     seed: Annotated[int | None, typer.Option(help="Of a local simulation.")] = None,
     name: Annotated[str | None, typer.Option(help="By which a configuration may accept the bank.")] = None,
     yes: YesOption = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted draw.")] = False,
+    resume: ResumeOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop; nothing is sent.")] = False,
-    wait_seconds: Annotated[
-        float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on (default: never).")
-    ] = None,
+    wait_seconds: WaitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan and certificate as JSON.")] = False,
 ) -> None:
     """Draw a bank of quantum noise from a device by Sampler, and certify it.

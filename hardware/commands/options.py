@@ -38,6 +38,12 @@ DiscardOption = Annotated[
     bool, typer.Option("--discard", help="Begin anew although jobs of another plan are in flight; cancel them.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ModeOption = Annotated[str | None, typer.Option(metavar="auto|job|batch|session", help="Runtime's execution mode.")]
+BudgetOption = Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what was interrupted.")]
+WaitOption = Annotated[
+    float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on (default: never).")
+]
 
 # By the name of the command's parameter; what is not given follows the stored plan, or the run's configuration.
 PLAN_OPTIONS: dict[str, Any] = {
@@ -47,7 +53,7 @@ PLAN_OPTIONS: dict[str, Any] = {
     "qpu_steps": Annotated[
         str | None, typer.Option(metavar="auto|all|0,3,5|0-3", help="Denoising steps with the circuit on the device.")
     ],
-    "mode": Annotated[str | None, typer.Option(metavar="auto|job|batch|session", help="Runtime's execution mode.")],
+    "mode": ModeOption,
     "primitive": Annotated[str | None, typer.Option(metavar="estimator|sampler", help="Runtime's primitive.")],
     "level": Annotated[int | None, typer.Option(metavar="0|1|2", help="Resilience level of the estimator.")],
     "shots": Annotated[int | None, typer.Option(help="Shots per image.")],
@@ -83,7 +89,7 @@ PLAN_OPTIONS: dict[str, Any] = {
         ),
     ],
     "fractional_gates": FractionalOption,
-    "budget_seconds": Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")],
+    "budget_seconds": BudgetOption,
     "seed": Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")],
 }
 _KEYS = {"floor": "pack_floor", "spacing": "pack_spacing", "dd": "dynamical_decoupling"}

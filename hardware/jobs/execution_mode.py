@@ -16,11 +16,11 @@ from qiskit.providers import BackendV2
 from qiskit_ibm_runtime import Batch, Session
 
 from hardware.errors import HardwareError
-from hardware.interruption import undisturbed
 from hardware.jobs.job_log import JobLog
 from hardware.service.backends import is_local, open_backend
 from hardware.service.client_faults import NO_SESSIONS, client_errors, judge
 from hardware.service.modes import OPEN_PLAN_HINT, Mode
+from qhybrid.interruption import undisturbed
 
 Echo = Callable[[str], None]
 """Takes a line about what goes on."""

@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError, JobError, JobPendingError
-from hardware.interruption import undisturbed
 from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.local_jobs import Sent
 from hardware.service.backends import calibration_date, seconds_left
 from hardware.service.client_faults import client_errors, judge, one_line
 from hardware.service.runtime_internals import api_client, failure_reason, instance_of, job_client
+from qhybrid.interruption import undisturbed
 
 ATTEMPTS = 5
 OUTAGE_SECONDS = 600.0

@@ -17,7 +17,6 @@ from typing import Any
 from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError, JobError
-from hardware.interruption import interruptible
 from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.job_log import JobLog, Work, make_work
 from hardware.jobs.runner import JobRunner
@@ -34,6 +33,7 @@ from qhybrid.diffusion.bank import BankRecord, write_bank
 from qhybrid.diffusion.bits import Bits
 from qhybrid.diffusion.certify import Certificate
 from qhybrid.diffusion.making import certify
+from qhybrid.interruption import interruptible
 from qhybrid.locks import exclusive
 from qhybrid.progress import progress
 

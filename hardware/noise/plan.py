@@ -10,10 +10,10 @@ from typing import Any
 
 from qiskit.providers import BackendV2
 
-from hardware.errors import BudgetError, HardwareError
+from hardware.errors import HardwareError
 from hardware.noise.circuits import TILE_QUBITS, NoiseCircuit, fluctuation, superposition
 from hardware.noise.yields import JobSize, bit_rate, executions_for_bits, job_seconds, split
-from hardware.planning.bill import OPEN_PLAN_SECONDS
+from hardware.planning.bill import OPEN_PLAN_SECONDS, require_budget
 from hardware.service.backends import calibration_date, device_name, seconds_left
 from hardware.service.modes import Mode, has_sessions, resolve_mode
 from hardware.stored_plans import StoredPlan
@@ -144,11 +144,8 @@ def check_noise_budget(plan: NoisePlan) -> None:
     Raises:
         BudgetError: Names both numbers.
     """
-    if plan.budget_seconds is not None and plan.seconds > plan.budget_seconds:
-        raise BudgetError(
-            f"budget_seconds {plan.budget_seconds:g} is too small: {plan.normals:,} normals ({plan.jobs} jobs) take "
-            f"{plan.seconds:.1f} s of device time on `{plan.backend}`; raise it, or ask for fewer normals"
-        )
+    what = f"drawing {plan.normals:,} normals ({plan.jobs} jobs)"
+    require_budget(plan.budget_seconds, plan.seconds, what, plan.backend, "ask for fewer normals")
 
 
 def _tiled(backend: BackendV2, config: NoiseBankConfig) -> tuple[NoiseCircuit, tuple[int, int]]:

@@ -28,6 +28,7 @@ from qhybrid.config import HardwareConfig
 OPEN_PLAN_SECONDS = 600.0
 # `auto` stops adding steps once these carry so much of the output's dependence on the bottleneck.
 SENSITIVITY_SHARE = 0.9
+_SMALLER = "take fewer images, shots or QPU steps"
 
 
 def open_plan_words(share: float) -> str:
@@ -260,14 +261,33 @@ def make_plan(
     return plan
 
 
-def check_budget(plan: Plan) -> None:
-    """Refuse a plan over its budget.
+def require_budget(budget: float | None, seconds: float, what: str, backend: str, remedy: str) -> None:
+    """Refuse what takes more device time than its budget.
+
+    Args:
+        budget: Seconds; `None` sets no limit.
+        seconds: What is planned to be taken.
+        what: That takes it, for the message.
+        backend: Name of the device.
+        remedy: What could be made smaller.
 
     Raises:
         BudgetError: Names both numbers.
     """
-    if plan.budget_seconds is not None and plan.seconds > plan.budget_seconds:
-        raise BudgetError(_too_small(plan.budget_seconds, plan.seconds, f"the plan ({plan.jobs} jobs)", plan.backend))
+    if budget is not None and seconds > budget:
+        raise BudgetError(
+            f"budget_seconds {budget:g} is too small: {what} takes {seconds:.1f} s of device time on `{backend}`; "
+            f"raise it, or {remedy}"
+        )
+
+
+def check_budget(plan: Plan) -> None:
+    """Refuse a plan over its budget.
+
+    Raises:
+        BudgetError: See `require_budget`.
+    """
+    require_budget(plan.budget_seconds, plan.seconds, f"the plan ({plan.jobs} jobs)", plan.backend, _SMALLER)
 
 
 def choose_steps(
@@ -303,7 +323,7 @@ def choose_steps(
         while enough and seconds(order[:enough]) > budget + 1e-9:
             enough -= 1
         if not enough:
-            raise BudgetError(_too_small(budget, seconds(order[:1]), "a single denoising step", backend))
+            require_budget(budget, seconds(order[:1]), "a single denoising step", backend, _SMALLER)
     return tuple(sorted(order[:enough]))
 
 
@@ -319,10 +339,3 @@ def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> 
     without = {"mode", "budget_seconds", "qpu_steps"} | (set() if config.rescale else {"rescale"})
     content = [identity, config.model_dump(exclude=without), chosen]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _too_small(budget: float, seconds: float, what: str, backend: str) -> str:
-    return (
-        f"budget_seconds {budget:g} is too small: {what} takes {seconds:.1f} s of device time on `{backend}`; "
-        "raise it, or take fewer images, shots or QPU steps"
-    )

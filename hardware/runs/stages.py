@@ -28,7 +28,6 @@ from hardware.inference.evaluator import DeviceEvaluator
 from hardware.inference.references import RunRescaling
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import Workload, load_workload, open_run, plan_workload, planned_workload, save_plan
-from hardware.interruption import interruptible
 from hardware.jobs.budget import RunBudget
 from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.job_log import JobLog
@@ -38,6 +37,7 @@ from hardware.runs.flight import Flight, flight_of
 from hardware.runs.replay import REPLAY, replay
 from hardware.service.modes import require_mode
 from qhybrid.config import HardwareConfig, SamplingConfig
+from qhybrid.interruption import interruptible
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.generate import reserve_noise

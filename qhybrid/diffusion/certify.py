@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qhybrid.diffusion import randomness
 from qhybrid.diffusion.bank import Bank, checksum
 from qhybrid.diffusion.bits import CONFIDENCE, BitLaw, markov_entropy, most_common_value_entropy
 from qhybrid.diffusion.errors import NoiseError
+from qhybrid.diffusion.randomness import Numbers, autocorrelation
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations
 from qhybrid.seeds import Stream
 
-LAGS = 64
 # Checks look at no more numbers than this, in runs spread evenly over the bank.
 _LIMIT = 1 << 22
 _RUNS = 64
@@ -30,13 +31,9 @@ LEAST_BITS = 100_000
 LEAST_EVALUATIONS = 2_000
 # Of good bits; fewer than some 300,000 cannot show as much, and are held to what they can.
 _LEAST_ENTROPY = 0.98
-# Width of the image that a stream of single numbers is laid out on to see spatial correlation.
-_WIDTH = 28
 _LIVE_NUMBERS = 1 << 14
 _LIVE_EVALUATIONS = 1 << 12
 _LIVE_NAME = Stream("certificate")
-
-Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -132,10 +129,10 @@ def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str)
     bits = law.bits(integers)
     values = law.normals(integers).astype(np.float64)
     n = values.size
-    moments = _moments(values)
+    moments = randomness.moments(values)
     lagged, bit_lagged = autocorrelation(values), autocorrelation(bits.astype(np.float64))
-    neighbours = _neighbours(values)
-    distance = _uniform_distance(integers, resolution)
+    neighbours = randomness.neighbours(values)
+    distance = randomness.uniform_distance(integers, resolution)
     entropy = {"most_common_value": most_common_value_entropy(bits), "markov": markov_entropy(bits)}
     checks = (
         _score("bias", (2 * float(bits.mean()) - 1) * math.sqrt(bits.size)),
@@ -147,7 +144,7 @@ def certify_integers(integers: NDArray[np.uint16], resolution: int, source: str)
         _largest("autocorrelation", lagged * math.sqrt(n)),
         _largest("bit_autocorrelation", bit_lagged * math.sqrt(bits.size)),
         _largest("spatial_correlation", np.array(list(neighbours.values())) * math.sqrt(n)),
-        _score("runs", _runs(bits.astype(bool))),
+        _score("runs", randomness.runs(bits.astype(bool))),
         _entropy("most_common_value", entropy, CONFIDENCE + _limit(1), bits.size),
         # The likeliest of six sequences; each row of the chain's transitions is counted over half of the bits.
         _entropy("markov", entropy, _limit(6), bits.size // 2),
@@ -184,17 +181,17 @@ def certify_fluctuations(
         raise NoiseError(f"{len(values):,} evaluations are too few for a certificate: at least {LEAST_EVALUATIONS:,}")
     columns = values.T.astype(np.float64)
     evaluations = columns.shape[1]
-    moments = [_moments(column) for column in columns]
+    moments = [randomness.moments(column) for column in columns]
     root = math.sqrt(evaluations)
     lagged = np.stack([autocorrelation(column) for column in columns])
     found = np.cov(columns, ddof=0)
-    distances = [_binomial_distance(*item, shots) for item in zip(columns, mean, deviation, strict=True)]
+    distances = [randomness.binomial_distance(*item, shots) for item in zip(columns, mean, deviation, strict=True)]
     checks = [
         _largest("mean", np.array([m["mean"] for m in moments]) * root),
         _largest("variance", np.array([(m["variance"] - 1) / math.sqrt(m["kurtosis"] - 1) for m in moments]) * root),
         _kolmogorov_smirnov(max(distances), evaluations, tests=len(columns)),
         _largest("autocorrelation", lagged * root),
-        _largest("runs", np.array([_runs(column > column.mean()) for column in columns])),
+        _largest("runs", np.array([randomness.runs(column > column.mean()) for column in columns])),
     ]
     if covariance is not None:
         # Fourth moments of nearly normal pairs: the variance of a covariance is at most about 2 / E.
@@ -203,7 +200,7 @@ def certify_fluctuations(
     measured = {
         "moments": {key: [m[key] for m in moments] for key in moments[0]},
         "kolmogorov_smirnov": distances,
-        "kolmogorov_smirnov_to_normal": [_normal_distance(column) for column in columns],
+        "kolmogorov_smirnov_to_normal": [randomness.normal_distance(column) for column in columns],
         "autocorrelation": lagged.mean(axis=0).tolist(),
         "covariance": found.tolist(),
         "spatial_correlation": float(np.abs(np.corrcoef(columns) - np.eye(len(columns))).max()),
@@ -223,74 +220,6 @@ def _spread(bank: Bank) -> NDArray[Any]:
     length = _LIMIT // _RUNS // unit * unit
     starts = (np.linspace(0, total - length, _RUNS) // unit).astype(np.int64) * unit
     return np.concatenate([bank.stored(int(start), length) for start in starts])
-
-
-def _moments(values: Numbers) -> dict[str, float]:
-    mean, variance = float(values.mean()), float(values.var())
-    scaled = (values - mean) / math.sqrt(variance) if variance else values - mean
-    return {
-        "mean": mean,
-        "variance": variance,
-        "skewness": float(np.mean(scaled**3)),
-        "kurtosis": float(np.mean(scaled**4)),
-    }
-
-
-def autocorrelation(values: Numbers) -> Numbers:
-    """Autocorrelation of lags 1 to 64."""
-    centred = (values - values.mean()).astype(np.float32)
-    power = float(centred @ centred) or 1.0
-    return np.array([float(centred[:-lag] @ centred[lag:]) / power for lag in range(1, LAGS + 1)])
-
-
-def _neighbours(values: Numbers) -> dict[str, float]:
-    """Correlation of neighbouring pixels of images that the stream is laid out on."""
-    images = values[: values.size // _WIDTH**2 * _WIDTH**2].reshape(-1, _WIDTH, _WIDTH)
-    pairs = {
-        "right": (images[:, :, :-1], images[:, :, 1:]),
-        "below": (images[:, :-1], images[:, 1:]),
-        "below_right": (images[:, :-1, :-1], images[:, 1:, 1:]),
-        "below_left": (images[:, :-1, 1:], images[:, 1:, :-1]),
-    }
-    return {name: float(np.mean(a * b)) for name, (a, b) in pairs.items()}
-
-
-def _runs(signs: NDArray[np.bool_]) -> float:
-    """Wald and Wolfowitz's test: number of runs against that of independent signs, in standard errors."""
-    n = signs.size
-    ones = int(signs.sum())
-    both = 2 * ones * (n - ones)
-    if both <= n:
-        return math.inf
-    runs = 1 + int(np.count_nonzero(signs[1:] != signs[:-1]))
-    expected = both / n + 1
-    return (runs - expected) / math.sqrt(both * (both - n) / (n * n * (n - 1)))
-
-
-def _uniform_distance(integers: NDArray[np.uint16], resolution: int) -> float:
-    """Largest distance between the distribution of k-bit integers and the uniform one."""
-    size = 2**resolution
-    counts = np.bincount(integers, minlength=size)
-    return float(np.abs(np.cumsum(counts) / integers.size - np.arange(1, size + 1) / size).max())
-
-
-def _binomial_distance(values: Numbers, mean: float, deviation: float, shots: int) -> float:
-    """Largest distance between the distribution of shot counts and the binomial one."""
-    from scipy.stats import binom
-
-    ones = np.rint((1 - (values * deviation + mean)) / 2 * shots).astype(np.int64)
-    counts = np.bincount(np.clip(ones, 0, shots), minlength=shots + 1)
-    claimed = binom.cdf(np.arange(shots + 1), shots, (1 - mean) / 2)
-    return float(np.abs(np.cumsum(counts) / values.size - claimed).max())
-
-
-def _normal_distance(values: Numbers) -> float:
-    from scipy.special import ndtr
-
-    ordered = np.sort(values)
-    claimed = ndtr(ordered)
-    ranks = np.arange(values.size) / values.size
-    return float(max(np.abs(claimed - ranks).max(), np.abs(claimed - ranks - 1 / values.size).max()))
 
 
 def _kolmogorov_smirnov(distance: float, n: int, tests: int = 1) -> Check:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qhybrid.config import DiffusionConfig
 from qhybrid.diffusion.bank import Bank
-from qhybrid.diffusion.certify import autocorrelation
+from qhybrid.diffusion.randomness import autocorrelation
 from qhybrid.diffusion.schedules import alphas_cumprod, quantum_share, signal_to_noise, terminal_snr, time_density
 from qhybrid.files import atomic_path
 

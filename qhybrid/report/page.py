@@ -16,6 +16,7 @@ from qhybrid.errors import CircuitError, RunDirectoryError
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.files import DamagedFileError, read_json, read_jsonl, read_npz, write_text
 from qhybrid.pictures.grids import labelled_rows
+from qhybrid.progress import duration
 from qhybrid.report.charts import circuit_chart, class_chart, reliance_chart, training_chart
 from qhybrid.report.reliance_view import class_rows, reliance_rows
 from qhybrid.report.summary import core_in_words, first_lines
@@ -48,7 +49,7 @@ def _write_page(run: RunDirectory) -> Path:
         loader=PackageLoader("qhybrid.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page.filters["number"] = format_number
-    page.filters["duration"] = format_duration
+    page.filters["duration"] = duration
     page.filters["typeset"] = typeset
     evaluation, model = _json(run.evaluation_file), _model(run, config)
     html = page.get_template("report.html.j2").render(
@@ -83,13 +84,6 @@ def typeset(text: str) -> Markup:
     pieces = str(escape(text)).split("`")
     coded = "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))
     return Markup(re.sub(r"(?<=[\s\[(])-(?=\d)", "\N{MINUS SIGN}", coded))
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _images(run: RunDirectory) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.files import atomic_path, write_text
+from qhybrid.progress import duration
 from qhybrid.studies.plan import Study, describe
 from qhybrid.studies.results import with_metric
 from qhybrid.studies.statistics import smallest_p
@@ -127,7 +128,7 @@ def views(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def plan_lines(study: Study, jobs: int) -> list[str]:
     """What a study is going to do and about how long it takes, from a few steps of each kind of training."""
-    from qhybrid.studies.time_estimate import duration, sampling_seconds, training_step_seconds
+    from qhybrid.studies.time_estimate import sampling_seconds, training_step_seconds
 
     config = study.config
     first = study.trainings[: len(study.trainings) // len(config.seeds)]

@@ -14,6 +14,7 @@ from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.schedules import terminal_snr
 from qhybrid.diffusion.sources import open_bank
 from qhybrid.models.build import build_model, circuit_spec, parameter_counts
+from qhybrid.progress import duration
 from qhybrid.registry import BOTTLENECK_CORES
 from qhybrid.sampling.generate import asked_labels, generate_batch, noise_of
 from qhybrid.training.loop import prepare
@@ -109,10 +110,3 @@ def _with_core(config: RunConfig, core: Choice) -> RunConfig:
     # Only parameters are counted, and the published circuit may not fit this run's device or noise mode.
     quantum = config.quantum.model_copy(update={"simulator": "compiled", "noise": None, "shots": None})
     return config.model_copy(update={"model": model, "quantum": quantum})
-
-
-def duration(seconds: float) -> str:
-    """For people: `2 h 5 min` or `3 min 20 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

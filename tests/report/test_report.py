@@ -8,7 +8,8 @@ from qhybrid.config import build_config
 from qhybrid.evaluation.evaluate import evaluate
 from qhybrid.files import write_json
 from qhybrid.pictures.grids import image_grid
-from qhybrid.report.page import format_duration, format_number, write_report
+from qhybrid.progress import duration
+from qhybrid.report.page import format_number, write_report
 from qhybrid.rundir import RunDirectory
 
 PLAN = {
@@ -241,4 +242,4 @@ def test_numbers(value, text):
 
 
 def test_durations():
-    assert [format_duration(s) for s in (43.2, 600, 7200)] == ["43 s", "10 min", "2.0 h"]
+    assert [duration(s) for s in (43.2, 600, 7500)] == ["43 s", "10 min 0 s", "2 h 5 min"]

@@ -19,8 +19,7 @@ from qiskit.transpiler.exceptions import TranspilerError
 from qhybrid.quantum.devices.native import place, require_width
 from qhybrid.quantum.engine.compiler.angle_expansion import Expansion
 from qhybrid.quantum.engine.compiler.paulis import Pauli, pauli_terms
-from qhybrid.quantum.noise.measurement import group_commuting
-from qhybrid.quantum.noise.readout import fold_readout
+from qhybrid.quantum.noise.measurement import Measurement, group_commuting
 
 Array = NDArray[np.float64]
 
@@ -75,7 +74,9 @@ class PubTask:
         distinct = dict.fromkeys(pauli for terms in self.terms for pauli in terms if pauli != (0, 0))
         # Where there is nothing to bind Aer must not be asked: it crashes on empty bindings.
         self.groups = group_commuting(distinct) if len(self.values) else []
-        self.read = {z: fold_readout(z, factors) for z in {x | z for group in self.groups for x, z in group}}
+        supports = {x | z for group in self.groups for x, z in group}
+        measurement = Measurement(prepared.circuit.num_qubits, readout=factors)
+        self.read = {support: measurement.fold({(0, support): 1.0}) for support in supports}
         # Aer drops idle qubits and then mistakes the numbers of others (https://github.com/Qiskit/qiskit-aer/issues/2442),
         # unless every qubit that is left stands in what is asked of it.
         self._bases = [self._basis_change(group) for group in self.groups]

@@ -6,18 +6,14 @@ in place of Z. Strings of Z become products of these, so exact expectation value
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 from qiskit.quantum_info import SuperOp
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.engine.compiler.paulis import Pauli
 from qhybrid.quantum.noise.aer_model import quantum_errors, readout_errors
 from qhybrid.quantum.noise.channels import channel_of_superoperator
-
-_MAX_WEIGHT = 12
 
 
 def readout_factors(noise_model: Any, num_qubits: int) -> dict[int, tuple[float, float]]:
@@ -65,25 +61,3 @@ def _measure_error(noise_model: Any, qubit: int) -> tuple[float, float] | None:
             "which samples it"
         )
     return float(row[0]), float(row[2])
-
-
-def fold_readout(z: int, factors: dict[int, tuple[float, float]]) -> dict[Pauli, float]:
-    """A string of Z as it is read: strings of Z with their coefficients.
-
-    Raises:
-        CircuitError: The string is so long that it would become more than 4096 strings.
-    """
-    noisy = [qubit for qubit in factors if z >> qubit & 1]
-    if len(noisy) > _MAX_WEIGHT:
-        raise CircuitError(
-            f"an observable measures {len(noisy)} qubits at once, and its readout error would need 2^{len(noisy)} "
-            f"terms: at most {_MAX_WEIGHT} qubits, or use shots"
-        )
-    clean = z & ~sum(1 << qubit for qubit in noisy)
-    terms: dict[Pauli, float] = {}
-    for choice in itertools.product((0, 1), repeat=len(noisy)):
-        mask = clean | sum(1 << qubit for qubit, kept in zip(noisy, choice, strict=True) if kept)
-        value = float(np.prod([factors[qubit][kept] for qubit, kept in zip(noisy, choice, strict=True)]))
-        if value:
-            terms[0, mask] = terms.get((0, mask), 0.0) + value
-    return terms

@@ -297,7 +297,7 @@ def test_jobs_execute_what_is_wanted_in_whole_pairs_and_evaluations(
         ({"--backend": "ibm_nowhere"}, "no IBM Quantum account is saved"),
         ({"--normals": 0}, "`normals` is 0"),
         ({"--normals": 6_000}, "ask for at least 6,250"),
-        ({"--budget-seconds": 0.5}, "budget_seconds 0.5 is too small: 6,250 normals"),
+        ({"--budget-seconds": 0.5}, "budget_seconds 0.5 is too small: drawing 6,250 normals"),
         ({"--budget-seconds": "inf"}, "--budget-seconds inf: give a finite number"),
         ({"--budget-seconds": "nan"}, "--budget-seconds nan: give a finite number"),
         ({"--wait-seconds": "nan"}, "--wait-seconds nan: give a finite number"),

@@ -1,13 +1,14 @@
-"""Ctrl-C, SIGTERM and SIGHUP as an exception, and not between a request and the line that records it.
+"""Ctrl-C, SIGTERM and SIGHUP at a moment when nothing is half done.
 
-What a request has brought about at the service (a job, an open session) must be written down before the process ends.
-So a signal that comes within `undisturbed` takes effect at its end; a second one takes effect at once.
+As an exception, but not between a request and the line that records it: what a request has brought about at the service
+(a job, an open session) must be written down before the process ends. So a signal that comes within `undisturbed` takes
+effect at its end; a second one takes effect at once. Or as a list, which a loop looks at between two steps.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,20 +32,36 @@ _state = _State()
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
     """Let the signals raise `Interrupted(message)` within the block; only the main thread can."""
-    previous: dict[Any, Any] = {}
     outer, _state.message, _state.received = _state.message, message, False
     try:
+        with _handled_by(_handle):
+            yield
+    finally:
+        _state.message = outer
+
+
+@contextmanager
+def collected_signals() -> Iterator[list[int]]:
+    """Collect the numbers of the signals that arrive within the block, for a loop that ends after its current step."""
+    received: list[int] = []
+    with _handled_by(lambda number, _: received.append(number)):
+        yield received
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    previous: dict[Any, Any] = {}
+    try:
         for number in _SIGNALS:
-            previous[number] = signal.signal(number, _handle)
+            previous[number] = signal.signal(number, handler)
     except ValueError:
-        # Only the main thread may set handlers; in others (notebooks' workers) signals are the caller's.
+        # Only the main thread may set handlers; in others (notebooks' workers, studies) signals are the caller's.
         pass
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        _state.message = outer
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 @contextmanager
