@@ -10,7 +10,6 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.svm import SVC
 
 from qhybrid.config import DataConfig
@@ -27,7 +26,7 @@ print(json.dumps({
     "dead": [len(diagnose(item).dead) for item in (spec, published)],
     "frames": [frames[step].tolist() for step in shown],
     "sheet": sheet.tolist(),
-    "muted": losses,
+    "accuracy": accuracy,
     "plan": bill.to_dict(),
     "comparison": comparison,
     "device_images": device_images.tolist(),
@@ -91,7 +90,7 @@ def test_notebook_leaves_nothing_behind(executed, facts):
 
 
 def test_notebook_diagnoses_both_circuits(facts):
-    assert facts["dead"] == [0, 12]
+    assert facts["dead"] == [0, 18]
 
 
 def test_notebook_training_learns(facts):
@@ -109,23 +108,20 @@ def test_notebook_reverse_diffusion_takes_the_noise_away(facts):
     assert border[-1] < 40
 
 
-def test_notebook_samples_are_digits(facts):
+def test_notebook_samples_are_the_digits_asked_for(facts):
     sheet = np.array(facts["sheet"], dtype=np.uint8)
     assert sheet.shape == (60, 8, 8)
     data = load_data(DataConfig())
-    judge = CalibratedClassifierCV(SVC(C=10), ensemble=False)
-    judge.fit(data.train.reshape(len(data.train), -1) / 255, data.train_labels)
-    probabilities = judge.predict_proba(sheet.reshape(60, -1) / 255)
-    assert probabilities.max(axis=1).mean() > 0.6
-    assert len(set(probabilities.argmax(axis=1))) >= 8
+    judge = SVC(C=10).fit(data.train.reshape(len(data.train), -1) / 255, data.train_labels)
+    assert np.mean(judge.predict(sheet.reshape(60, -1) / 255) == np.arange(60) % 10) > 0.8
 
 
-def test_notebook_says_truly_that_the_circuit_hardly_matters(facts):
-    """The text draws this conclusion: should a better model refute it, the text must change."""
-    trained, zeros, random = (facts["muted"][name] for name in ("trained circuit", "zeros", "random numbers"))
-    assert trained < 0.4
-    assert abs(zeros / trained - 1) < 0.02
-    assert abs(random / trained - 1) < 0.05
+def test_notebook_says_truly_that_the_circuit_carries_the_label(facts):
+    trained, zeros, others = (facts["accuracy"][name] for name in ("trained circuit", "zeros", "another image's"))
+    assert trained > 0.85
+    assert zeros < 0.3
+    # The batch is of the digits 0 to 9 again and again: the other image's digit is never the one asked for.
+    assert others < 0.15
 
 
 def test_notebook_ends_on_the_device(facts):
@@ -133,12 +129,12 @@ def test_notebook_ends_on_the_device(facts):
     assert plan["device"] == "ibm_torino"
     assert plan["jobs"] == len(plan["qpu_steps"]) > 0
     assert plan["seconds"] > 0
-    assert comparison["parameter_sets"] == 8 * len(plan["qpu_steps"])
-    assert 0.5 < comparison["device_against_exact"]["rms"] / comparison["standard_error"] < 3
-    # The text says that shots are the larger part of the error.
-    assert comparison["noisy_against_exact"]["rms"] < comparison["standard_error"]
+    assert comparison["parameter_sets"] == 10 * len(plan["qpu_steps"])
+    # The text says that the device's errors are the larger part, and the shots the smaller one.
+    assert 1 < comparison["noisy_against_exact"]["rms"] / comparison["standard_error"] < 5
+    assert 0.7 < comparison["device_against_noisy"]["rms"] / comparison["standard_error"] < 1.3
     device, exact = np.array(facts["device_images"]), np.array(facts["exact_images"])
-    assert device.shape == exact.shape == (8, 8, 8)
+    assert device.shape == exact.shape == (10, 8, 8)
     assert np.abs(device - exact).mean() < 10
 
 
