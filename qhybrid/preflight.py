@@ -9,7 +9,7 @@ from qhybrid.config import RunConfig, SamplingConfig
 from qhybrid.data import ImageData
 from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.samplers import build_sampler
-from qhybrid.diffusion.sources import Demand, check_regions, sampling_demands
+from qhybrid.diffusion.supply import Demand, check_regions, sampling_demands
 from qhybrid.evaluation.samples import check_evaluable
 from qhybrid.models.build import build_model
 from qhybrid.registry import SAMPLERS

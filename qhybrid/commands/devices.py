@@ -114,7 +114,7 @@ def _check_use_of_bank(config: RunConfig, numbers: int) -> None:
         QHybridError: The training or a later stage cannot work, or the bank will be too small.
     """
     from qhybrid.config import NoiseConfig
-    from qhybrid.diffusion.sources import check_size, training_demands
+    from qhybrid.diffusion.supply import check_size, training_demands
     from qhybrid.preflight import later_demands
     from qhybrid.training.loop import prepare
 

@@ -20,7 +20,7 @@ from qhybrid.diffusion.gaussian import NoiseSource
 from qhybrid.diffusion.noise import image_noise, noise_source
 from qhybrid.diffusion.process import Denoiser
 from qhybrid.diffusion.samplers import build_sampler, sample_images
-from qhybrid.diffusion.sources import check_supply, reserve, sampling_demands
+from qhybrid.diffusion.supply import check_supply, reserve, sampling_demands
 from qhybrid.files import atomic_path
 from qhybrid.models.unet import UNet
 from qhybrid.progress import Advance, progress

@@ -24,7 +24,7 @@ from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.checkpoints.stages import with_config
 from qhybrid.config import RunConfig
 from qhybrid.data import load_data
-from qhybrid.diffusion.sources import bank_input
+from qhybrid.diffusion.supply import bank_input
 from qhybrid.errors import Interrupted, QHybridError, StudyError
 from qhybrid.evaluation.evaluate import evaluate
 from qhybrid.files import InputFile, write_json, write_text

@@ -11,8 +11,8 @@ from qhybrid.checkpoints.stages import circuit_in
 from qhybrid.config import Choice, RunConfig
 from qhybrid.data import load_data
 from qhybrid.data.labels import LabelSpace
+from qhybrid.diffusion.bank_source import open_bank
 from qhybrid.diffusion.schedules import terminal_snr
-from qhybrid.diffusion.sources import open_bank
 from qhybrid.models.build import build_model, circuit_spec, parameter_counts
 from qhybrid.progress import duration
 from qhybrid.registry import BOTTLENECK_CORES

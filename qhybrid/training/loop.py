@@ -18,7 +18,7 @@ from qhybrid.data import load_data, to_tensor
 from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.noise import forward_noise
 from qhybrid.diffusion.schedules import time_density
-from qhybrid.diffusion.sources import bank_input, check_supply, has_drawn, reserve, training_demands
+from qhybrid.diffusion.supply import bank_input, check_supply, has_drawn, reserve, training_demands
 from qhybrid.errors import Interrupted, RunDirectoryError
 from qhybrid.files import append_line, read_jsonl, write_text
 from qhybrid.interruption import collected_signals

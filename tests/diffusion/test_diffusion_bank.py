@@ -15,7 +15,8 @@ from qhybrid.diffusion.bits import BitLaw, von_neumann
 from qhybrid.diffusion.certify import LEAST_BITS, certify_fluctuations, certify_integers
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.making import certify, make_bank
-from qhybrid.diffusion.sources import Demand, check_supply, open_source, reserve
+from qhybrid.diffusion.sources import open_source
+from qhybrid.diffusion.supply import Demand, check_supply, reserve
 from qhybrid.seeds import Stream
 
 SIMULATED = SimulatedNoiseConfig()

@@ -20,9 +20,9 @@ from hardware.primitives.execution import collect_bits, expected_job, job_sender
 from hardware.service.backends import open_backend
 from qhybrid.config import NoiseBankConfig, NoiseConfig
 from qhybrid.diffusion.bank import Bank, read_record
+from qhybrid.diffusion.bank_source import open_bank
 from qhybrid.diffusion.certify import certify_integers
 from qhybrid.diffusion.errors import NoiseError
-from qhybrid.diffusion.sources import open_bank
 from qhybrid.files import read_json, read_jsonl
 
 # 100,000 bits, the fewest that are certified, of all five qubits.
