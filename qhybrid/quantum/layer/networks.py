@@ -50,8 +50,6 @@ def build_qnn(spec: CircuitSpec, estimator: BaseEstimatorV2) -> EstimatorQNN:
         spec: Circuit, roles of its parameters, observables.
         estimator: Any estimator.
     """
-    options = getattr(estimator, "options", None)
-    precision = getattr(estimator, "default_precision", getattr(options, "default_precision", None))
     return EstimatorQNN(
         circuit=spec.circuit,
         estimator=estimator,
@@ -59,8 +57,21 @@ def build_qnn(spec: CircuitSpec, estimator: BaseEstimatorV2) -> EstimatorQNN:
         input_params=list(spec.inputs),
         weight_params=list(spec.weights),
         input_gradients=True,
-        default_precision=precision,
+        default_precision=_own_precision(estimator),
     )
+
+
+def _own_precision(estimator: BaseEstimatorV2) -> float | None:
+    """What an estimator states; `None`, which asks nothing of it, where it states shots or nothing.
+
+    A precision that is asked for takes the place of `default_shots`, which Runtime's options hold beside a default
+    precision of 1/64; older options hold an object that stands for `not given`.
+    """
+    options = getattr(estimator, "options", None)
+    if isinstance(getattr(options, "default_shots", None), int):
+        return None
+    stated = getattr(estimator, "default_precision", getattr(options, "default_precision", None))
+    return float(stated) if isinstance(stated, int | float) else None
 
 
 def parameters_of(qnn: EstimatorQNN) -> list[Parameter]:
