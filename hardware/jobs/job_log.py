@@ -7,7 +7,7 @@ sent twice; a result that was stored is used again. Lines are only ever added:
     {"event": "submitted", "job": id, "content": hash, "plan": key, "step": 3, "part": 0, "tags": [...], ...}
     {"event": "done" | "failed", "job": id, "content": hash, "charged": seconds, ...}
     {"event": "refused", "job": id, "content": hash, "reason": ...}     its result was wrong; it is fetched once more
-    {"event": "twin", "job": id, "content": hash, ...}      the client sent it twice; this one was cancelled
+    {"event": "twin", "job": id, "content": hash, ...}      a second job for the same work; cancelled, if not too late
     {"event": "reused", "content": hash, ...}               a stored result took the place of a job
     {"event": "charged", "job": id, "charged": seconds}     what the service told later
     {"event": "opened" | "closed", "session": id, "clock": seconds since the epoch, ...}      a batch or session
@@ -246,6 +246,9 @@ def seconds_taken(rows: list[dict[str, Any]], now: float) -> float:
             open_for[session] = max(0.0, min(now - row["clock"], row.get("limit") or math.inf))
         elif event == "closed" and session in opened and "clock" in row:
             open_for[session] = min(open_for[session], max(0.0, row["clock"] - opened[session]))
+        elif event == "twin":
+            told = row.get("charged")
+            jobs[row["job"]] = (row.get("limit") or row.get("seconds", 0.0)) if told is None else told
         elif event == "submitted":
             jobs[row["job"]] = row.get("limit") or row["seconds"]
             if row.get("session") is not None:

@@ -13,16 +13,29 @@ from hardware.service.backends import calibration_date
 
 
 @dataclass(frozen=True)
+class Twin:
+    """A second job for the same work, which nobody asked for.
+
+    Attributes:
+        job: The client's job object.
+        cancelled: Whether it was cancelled before it had ended.
+    """
+
+    job: Any
+    cancelled: bool
+
+
+@dataclass(frozen=True)
 class Sent:
     """A job at the service.
 
     Attributes:
         job: The client's job object.
-        twins: Ids of jobs with the same tags that were cancelled.
+        twins: Other jobs with the same tags, which were cancelled unless it was too late for that.
     """
 
     job: Any
-    twins: tuple[str, ...] = ()
+    twins: tuple[Twin, ...] = ()
 
 
 class LocalJobs:

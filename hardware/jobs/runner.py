@@ -248,7 +248,16 @@ class JobRunner(Generic[ResultT]):
 
     def _record_sent(self, work: Work, sent: Sent, limit: float | None = None) -> Any:
         for twin in sent.twins:
-            self._log.append("twin", job=twin, content=work.content, charged=0.0, **self._place(work))
+            self._log.append(
+                "twin",
+                job=twin.job.job_id(),
+                content=work.content,
+                cancelled=twin.cancelled,
+                charged=0.0 if twin.cancelled else self._jobs.charged(twin.job),
+                seconds=work.seconds,
+                limit=limit,
+                **self._place(work),
+            )
         self._log.append(
             "submitted",
             job=sent.job.job_id(),

@@ -1,8 +1,9 @@
 """Jobs and the service: sent once, found again, waited for, through all that goes wrong on the way.
 
 - A request that fails may have been carried out. The service is searched by the job's tags before it is sent again.
-- The client repeats a request on some errors by itself, and so may make two jobs: after each submission the tags are
-  looked up, the older job is kept and the other cancelled.
+- The search lags behind: it is repeated for `LOOK_SECONDS` before a request counts as not carried out, and after each
+  submission until it shows the new job. Of two jobs for the same work one is kept and the other cancelled, and both are
+  written down with their price.
 - An expired token stays expired for the client's object, so the backend is opened anew.
 - A batch or session that the service has closed is opened anew.
 - Requests that are answered with an error are repeated for `OUTAGE_SECONDS`, a job is looked at less and less often.
@@ -19,7 +20,7 @@ from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError, JobError, JobPendingError
 from hardware.jobs.execution_mode import Echo, ExecutionMode
-from hardware.jobs.local_jobs import Sent
+from hardware.jobs.local_jobs import Sent, Twin
 from hardware.service.backends import calibration_date, seconds_left
 from hardware.service.client_faults import client_errors, judge, one_line
 from hardware.service.runtime_internals import api_client, failure_reason, instance_of, job_client
@@ -29,6 +30,9 @@ ATTEMPTS = 5
 OUTAGE_SECONDS = 600.0
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
+# So long a job may exist before the service's search shows it.
+LOOK_SECONDS = 10.0
+LOOK_PAUSE = 0.25
 _GROWTH = 1.5
 _FINAL = ("DONE", "ERROR", "CANCELLED")
 
@@ -85,31 +89,30 @@ class ServiceJobs:
                 self._reopen()
                 reopened = True
                 continue
-            pause = FIRST_PAUSE * 5**attempt if fault.pause is None else fault.pause
             self._echo(f"sending a job failed ({fault.message}): looking whether it exists, then again")
-            for seconds in (0.0, pause):
-                # The request may still be on its way when its connection breaks.
-                time.sleep(seconds)
-                found = self.find(tags, given_up)
-                if found is not None:
-                    return found
+            found = self._look(tags, given_up, LOOK_SECONDS)
+            if found is not None:
+                return found
+            time.sleep(FIRST_PAUSE * 5**attempt if fault.pause is None else fault.pause)
         raise JobError(
             f"`{self._name}`: no job could be sent in {ATTEMPTS} attempts ({fault.message}), and none exists; "
             "go on later with --resume"
         )
 
     def find(self, tags: Sequence[str], given_up: Collection[str]) -> Sent | None:
-        """The oldest job of the account on this device that carries all the tags and is not given up or lost.
+        """The job of the account on this device that carries all the tags and is not given up or lost.
 
-        Younger ones that have not ended are cancelled.
+        Of several the one that is done, else the oldest; the others are cancelled if they have not ended.
         """
         found = [job for job in self.tagged(tags) if job.job_id() not in given_up]
         if len(found) > 1 or (found and given_up):
             # Only where there is a choice: the state of each job is a request.
-            found = [job for job in found if self.status(job) not in ("ERROR", "CANCELLED")]
+            states = [(job, self.status(job)) for job in found]
+            alive = [(job, state) for job, state in states if state not in ("ERROR", "CANCELLED")]
+            found = [job for job, _ in sorted(alive, key=lambda each: each[1] != "DONE")]
         if not found:
             return None
-        return Sent(found[0], tuple(job.job_id() for job in found[1:] if self._cancel_twin(job)))
+        return Sent(found[0], tuple(Twin(job, self._cancel_twin(job)) for job in found[1:]))
 
     def tagged(self, tags: Sequence[str]) -> list[Any]:
         """All jobs of the account on this device that carry all the tags, oldest first."""
@@ -202,8 +205,28 @@ class ServiceJobs:
         return calibration_date(self.backend)
 
     def _settle(self, job: Any, tags: Sequence[str], given_up: Collection[str]) -> Sent:
-        """Keep the oldest of the jobs that one submission has made; a search that finds none changes nothing."""
+        """Keep one of the jobs that there are for a work that has just been sent.
+
+        An attempt whose answer was lost, or an earlier process, may have made another. Once the search shows the job
+        that was sent last, it shows those before it.
+        """
+        end, pause = time.monotonic() + LOOK_SECONDS, LOOK_PAUSE
+        while job.job_id() not in {found.job_id() for found in self.tagged(tags)}:
+            if time.monotonic() + pause > end:
+                break
+            time.sleep(pause)
+            pause *= _GROWTH
         return self.find(tags, given_up) or Sent(job)
+
+    def _look(self, tags: Sequence[str], given_up: Collection[str], seconds: float) -> Sent | None:
+        """Search for a job that may have been made, for so long as the search may lag behind."""
+        end, pause = time.monotonic() + seconds, LOOK_PAUSE
+        while True:
+            found = self.find(tags, given_up)
+            if found is not None or time.monotonic() + pause > end:
+                return found
+            time.sleep(pause)
+            pause *= _GROWTH
 
     def _with_tags(self, tags: Sequence[str]) -> list[Any]:
         found: list[Any] = self.backend.service.jobs(
@@ -227,8 +250,8 @@ class ServiceJobs:
 
     def _cancel_twin(self, job: Any) -> bool:
         cancelled = self.cancel(job)
-        if cancelled:
-            self._echo(f"job {job.job_id()} is a twin of another with the same tags: cancelled")
+        fate = "cancelled" if cancelled else "too late to cancel it, and it is paid for"
+        self._echo(f"job {job.job_id()} is a twin of another with the same tags: {fate}")
         return cancelled
 
     def _patiently(self, ask: Callable[[], T], what: str) -> T:

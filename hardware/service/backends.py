@@ -17,7 +17,7 @@ from qiskit.providers import BackendV2
 
 from hardware.errors import BackendError
 from hardware.service.client_faults import account_errors, client_errors, one_line
-from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage
+from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage, repeat_only_reads
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.quantum.devices.snapshots import snapshot, snapshot_names
@@ -222,6 +222,7 @@ def _service(wanted: str) -> Any:
     try:
         service = QiskitRuntimeService()
         limit_waiting(service, _CONNECT_SECONDS, _READ_SECONDS)
+        repeat_only_reads(service)
     except AccountNotFoundError:
         raise BackendError(
             f"{wanted}: no IBM Quantum account is saved; save one once with {_SAVE_ACCOUNT} in the environment, "

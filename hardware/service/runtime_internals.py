@@ -1,8 +1,9 @@
 """What this package uses of Runtime's client beyond its public interface, all of it in one place.
 
 The client (0.51) has no public way to say which instance a backend belongs to, to ask for that instance's usage, to
-limit how long a request waits, or to tell why a job failed before it ran. `test_runtime_internals` tries each function
-below on a real client and fails when a new version changes what they rely on.
+limit how long a request waits and how often it is repeated, or to tell why a job failed before it ran.
+`test_runtime_internals` tries each function below on a real client and fails when a new version changes what they rely
+on.
 """
 
 from __future__ import annotations
@@ -54,6 +55,34 @@ def limit_waiting(service: Any, connect_seconds: float, read_seconds: float) -> 
     """
     for client in service._get_api_clients().values():
         client._session._timeout = (connect_seconds, read_seconds)
+
+
+def repeat_only_reads(service: Any) -> None:
+    """Let the client repeat requests on errors only where that makes nothing twice; by itself it repeats every POST.
+
+    A POST that was answered by 500 or 504 may have created a job or a session, and its repetition another one. Whoever
+    sends it looks whether it was carried out, and repeats it then.
+
+    Args:
+        service: A `QiskitRuntimeService`.
+    """
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+
+    for client in service._get_api_clients().values():
+        known = client._session.get_adapter("https://").max_retries
+        # Not the client's own class, which repeats a POST whatever the methods are. The last answer is kept, since it
+        # tells status and pause.
+        policy = Retry(
+            total=known.total,
+            connect=known.connect,
+            backoff_factor=known.backoff_factor,
+            status_forcelist=known.status_forcelist,
+            allowed_methods={"GET", "HEAD", "OPTIONS"},
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            client._session.mount(scheme, HTTPAdapter(max_retries=policy))
 
 
 def isa_violation(circuit: QuantumCircuit, target: Target) -> str:

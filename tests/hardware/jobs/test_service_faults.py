@@ -34,6 +34,8 @@ ARGUMENTS = ("--backend", "ibm_manila", "--images", "1", "--steps", "2", "--qpu-
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses give a service time to recover, which this one does not need; pictures are drawn in other tests."""
     monkeypatch.setattr(dispatch, "FIRST_PAUSE", 0.002)
+    monkeypatch.setattr(dispatch, "LOOK_PAUSE", 0.02)
+    monkeypatch.setattr(dispatch, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(runner, "DOWNLOAD_PAUSE", 0.0)
     monkeypatch.setattr(workload, "draw_layout", lambda *arguments: None)
     monkeypatch.setattr(compare, "draw_comparison", lambda *arguments: None)
@@ -126,20 +128,54 @@ def test_a_service_that_stays_away_is_said_and_nothing_is_lost(
     assert (len(service.jobs), paid_once(service, run)) == (2, True)
 
 
-def test_a_timeout_after_the_job_was_made_leaves_one_job(
-    service: Loopback, run: RunDirectory, undisturbed_images: np.ndarray
+@pytest.mark.parametrize("status", [500, 504, None])
+@pytest.mark.parametrize("mode", ["job", "batch", "session"])
+def test_an_answer_that_is_lost_after_the_job_was_made_leaves_one_job_though_the_search_lags(
+    mode: str,
+    status: int | None,
+    paid_service: Loopback,
+    run: RunDirectory,
+    undisturbed_images: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The client sends the request again by itself; the twin is found by its tags and cancelled before it runs."""
-    service.state.outcomes |= {0: "hold", 1: "hold"}
-    service.watch = lambda when, method, path: (
-        service.state.release() if when == "after" and path.endswith("/cancel") else None
-    )
-    service.fail("POST", "/jobs", status=504, carried_out=True)
-    lines = infer(run)
-    assert [job.status for job in service.jobs] == ["Completed", "Cancelled", "Completed"]
-    assert paid_once(service, run)
-    assert events(run)[:2] == ["twin", "submitted"]
-    assert any("twin" in line for line in lines)
+    monkeypatch.setattr(dispatch, "LOOK_SECONDS", 2.0)
+    paid_service.state.search_lag = 0.3
+    paid_service.fail("POST", "/jobs", status=status, carried_out=True)
+    infer(run, mode=mode)
+    assert (len(paid_service.jobs), paid_once(paid_service, run)) == (2, True)
+    assert paid_service.count("POST", "/jobs") == 2
+    np.testing.assert_array_equal(images(run), undisturbed_images)
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["too late to cancel", "still queued"])
+@pytest.mark.parametrize("mode", ["job", "batch", "session"])
+def test_a_twin_is_written_down_with_what_it_was_charged(
+    mode: str, late: bool, paid_service: Loopback, run: RunDirectory, undisturbed_images: np.ndarray
+) -> None:
+    """Whoever makes it: a proxy on the way, or an earlier process; the search shows it only after a while."""
+    state = paid_service.state
+    state.search_lag = 0.05
+
+    def double(when: str, method: str, path: str) -> None:
+        if (when, method, path) != ("after", "POST", "/jobs") or len(state.jobs) != 1:
+            return
+        (job,) = state.jobs.values()
+        state.outcomes[1] = "hold"
+        again = {"backend": job.backend, "params": job.params, "tags": job.tags, "session_id": job.session}
+        twin = state.submit(again)
+        if late:
+            state.release()
+            state.wait_until_idle()
+        assert twin.number == 1
+
+    paid_service.watch = double
+    lines = infer(run, mode=mode)
+    rows = read_jsonl(run.hardware / "jobs.jsonl")
+    (twin,) = [row for row in rows if row["event"] == "twin"]
+    assert (twin["job"], twin["cancelled"], twin["charged"]) == ("j" + "0" * 18 + "1", not late, 2.0 if late else 0.0)
+    assert any("too late to cancel it, and it is paid for" in line for line in lines) == late
+    charged = sum(row["charged"] for row in rows if row["event"] in ("twin", "done"))
+    assert charged == state.consumed_seconds == (6.0 if late else 4.0)
     np.testing.assert_array_equal(images(run), undisturbed_images)
 
 

@@ -250,6 +250,7 @@ def _submit(state: State, *, query: Any, request: Any) -> Answer:
 def _jobs(state: State, *, query: dict[str, list[str]], request: Any) -> Answer:
     with state.lock:
         found = [job for job in state.jobs.values() if set(query.get("tags", [])) <= set(job.tags)]
+        found = [job for job in found if time.monotonic() - job.made >= state.search_lag]
         if "backend" in query:
             found = [job for job in found if job.backend == query["backend"][0]]
         if "session_id" in query:

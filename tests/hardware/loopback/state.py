@@ -61,6 +61,7 @@ class Job:
     reason_code: int | None = None
     result: str = ""
     executions: int = 0
+    made: float = field(default_factory=time.monotonic)
     created: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat())
 
     @property
@@ -83,6 +84,8 @@ class State:
         self.seconds_per_job = 2.0
         # How many times each job's usage is asked for before the service tells it; until then it states 0.
         self.usage_late = 0
+        # Seconds before the search for jobs shows a new one.
+        self.search_lag = 0.0
         # By the number of the job at the service, 0 first; `None` stands for all others.
         self.outcomes: dict[int | None, Outcome] = {}
         self.lock = threading.RLock()

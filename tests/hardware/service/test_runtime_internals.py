@@ -4,6 +4,7 @@ import pytest
 from loopback import Loopback
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 
 from hardware.service import runtime_internals as internals
 from hardware.service.backends import open_backend
@@ -26,6 +27,27 @@ def test_every_request_of_a_service_can_be_limited(service: Loopback) -> None:
     client = internals.api_client(opened.backend("ibm_manila"))
     # What the client hands to `requests` with each request.
     assert client._session._timeout == (1.5, 2.5)
+
+
+def test_only_requests_that_make_nothing_are_repeated(service: Loopback) -> None:
+    opened = QiskitRuntimeService()
+    internals.repeat_only_reads(opened)
+    client = internals.api_client(opened.backend("ibm_manila"))
+    for method, path, ask in (
+        ("POST", "/jobs", lambda: client.program_run("executor", "ibm_manila", {}, None, None, None)),
+        ("POST", "/sessions", lambda: client.create_session("ibm_manila", mode="batch")),
+        ("GET", "/instances/usage", client.cloud_usage),
+    ):
+        before = service.count(method, path)
+        service.fail(method, path, status=504)
+        if method == "POST":
+            with pytest.raises(RequestsApiError) as caught:
+                ask()
+            assert caught.value.status_code == 504
+        else:
+            ask()
+        assert service.count(method, path) - before == (1 if method == "POST" else 2)
+    assert (service.jobs, service.state.sessions) == ([], {})
 
 
 def test_an_isa_circuit_has_no_violation_and_another_names_it() -> None:
