@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # What a disk answers that is full, over a quota, over a size limit, read-only or broken.
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 # What a damaged or foreign archive makes numpy, zipfile, zlib or lzma raise.
 UNPACKING_ERRORS = (
     OSError,
@@ -137,7 +137,7 @@ def disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in DISK_ERRORS:
             raise
         raise RunDirectoryError(
             f"cannot write `{target}`: {os.strerror(error.errno or 0)}; what was written before is kept: make room and "

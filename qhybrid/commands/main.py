@@ -5,6 +5,7 @@ Everything heavy is imported inside the commands, so that `qhybrid --help` answe
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -13,6 +14,7 @@ from hardware.commands.main import app as hardware_app
 from qhybrid.commands import bench, config, doctor, inspect, judge, noise, run, study
 from qhybrid.commands.terminal import print_everywhere
 from qhybrid.errors import Interrupted, QHybridError
+from qhybrid.files import DISK_ERRORS
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -42,6 +44,14 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except QHybridError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        # Files have their own errors; what is left is the output, sent to a file on a full disk.
+        if error.errno not in DISK_ERRORS:
+            raise
+        # What is still buffered would fail once more when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: the output cannot be written: {error.strerror}; make room and run it again", file=sys.stderr)
         sys.exit(USER_ERROR)
 
 

@@ -15,7 +15,7 @@ from qhybrid.config import SimulatedNoiseConfig
 from qhybrid.config.diffusion import QUANTUM_SOURCES
 from qhybrid.diffusion.bank import Bank, BankRecord, locked_record, write_bank, write_record
 from qhybrid.diffusion.bits import min_entropy
-from qhybrid.diffusion.certify import Certificate, certify_bank
+from qhybrid.diffusion.certify import LEAST_BITS, Certificate, certify_bank
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations
 from qhybrid.progress import Advance, progress
@@ -44,6 +44,11 @@ def make_bank(
         raise NoiseError(f"a bank is an npz file, found `{path}`: call it `{path.with_suffix('.npz')}`")
     if source not in (*QUANTUM_SOURCES, "gaussian"):
         raise NoiseError(f"a bank is made of gaussian, {' or '.join(QUANTUM_SOURCES)}, found `{source}`")
+    if source != "quantum_intrinsic" and numbers * config.resolution < LEAST_BITS:
+        least = -(-LEAST_BITS // config.resolution)
+        raise NoiseError(
+            f"{numbers:,} numbers of {config.resolution} bits are too few for a certificate: make at least {least:,}"
+        )
     provenance: dict[str, Any] = {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "seed": seed}
     record = BankRecord(name or f"{path.stem}-{seed}", source, (numbers,), {}, provenance, "")
     with progress("noise", numbers) as advance:

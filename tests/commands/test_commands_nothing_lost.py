@@ -244,3 +244,20 @@ def test_a_full_disk_in_a_study_is_said_in_one_line(tmp_path, on_full_disk):
     for size in (60, 6000):
         refused(on_full_disk(size, "study", path, "--out", out), "File too large")
     assert not (out / "runs" / "base" / "seed-0" / "cell.json").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is Linux's")
+def test_output_into_a_full_disk_is_one_line():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "qhybrid", "config", "schema"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: the output cannot be written: No space left on device; make room and run it again\n"
+
+
+def test_a_bank_too_small_for_a_certificate_is_refused_before_it_is_made(tmp_path, command):
+    for source in ("gaussian", "quantum_bits"):
+        made = command("noise", "make", "--out", tmp_path / "bank.npz", "--source", source, "--numbers", 6249)
+        refused(made, "6,249 numbers", "6,250")
+    assert not list(tmp_path.iterdir())
