@@ -125,7 +125,7 @@ def submit(
 
     Args:
         run: Run directory.
-        config: As for `plan`; a run begun with other options is refused.
+        config: As for `plan`; an unfinished run with other options is refused.
         yes: Needed to send to a real device.
         partial: Begin although the account has less device time left than the plan takes.
         discard: Begin anew although jobs of another plan are in flight; those that are queued are cancelled.

@@ -128,7 +128,14 @@ def region(noise: NoiseConfig, purpose: Purpose, numbers: int, unit: int) -> tup
 
 
 def too_small(bank: Bank, purpose: Purpose, size: int, count: int) -> str:
-    """The line about a bank from whose region of `size` numbers not even one draw of `count` can be taken."""
+    """The line about a bank that is too small for a single draw.
+
+    Args:
+        bank: The bank.
+        purpose: What was to be drawn for.
+        size: Numbers in the purpose's part of the bank.
+        count: Numbers that one draw takes.
+    """
     return (
         f"bank `{bank.path}` is exhausted by a single draw: {count:,} numbers wanted ({purpose}), {size:,} there; "
         "make a larger one"

@@ -101,7 +101,7 @@ def kid_of(run: RunDirectory, images: np.ndarray) -> dict[str, Any]:
     from qhybrid.evaluation.scores import kid_score
 
     config = run.config()
-    test = load_data(config.data).test.images
+    test = load_data(config.data).test
     classifier = run_classifier(run, load_checkpoint(run.path).image_shape)
     assert classifier is not None
     generated, real = (classifier(found.reshape(*found.shape[:3], -1))[0] for found in (images, test))
