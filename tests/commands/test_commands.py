@@ -137,7 +137,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, config, command):
     assert "parameters, published:" in out
     assert [line.split()[1] for line in out.splitlines() if "<- this run" in line] == ["quantum:"]
     assert "ms a step" in out
-    assert "sampling: 12 images in 5 steps: about 0 min" in out
+    assert "sampling: 12 images in 5 steps: about 0 s" in out
     assert not (tmp_path / "run").exists()
 
 
