@@ -10,13 +10,13 @@ import pytest
 from nbclient import NotebookClient
 
 NAME = "04_to_hardware.ipynb"
-PICTURES = 3
+PICTURES = 4
 PROBE = """
 print(json.dumps({
-    "chosen": placed.report["method"], "success": placed.report["estimated_success"], "copies": len(eight.layouts),
-    "executions": bill.executions, "names": [row["name"] for row in comparison["variants"]],
-    "rms": [row["rms"] for row in comparison["variants"]], "same": bool(np.array_equal(before, after)),
-    "paid": [row["executions"] for row in comparison["variants"][1:]],
+    "chosen": placed.report["method"], "success": placed.report["estimated_success"], "copies": len(packed.layouts),
+    "executions": bill.executions, "names": [row["name"] for row in variants["variants"]],
+    "rms": [row["rms"] for row in variants["variants"]], "same": bool(np.array_equal(before, after)),
+    "paid": [row["executions"] for row in variants["variants"][1:]], "jobs": bill.jobs, "accuracy": accuracy,
 }))
 """
 
@@ -47,10 +47,19 @@ def facts(root, tmp_path_factory):
 
 def test_notebook_goes_the_whole_way(facts):
     assert facts["chosen"].startswith("embedding")
-    assert facts["success"] > 0.91
+    assert facts["success"] > 0.8
     assert facts["copies"] == 8
-    assert facts["executions"] == 2 * 2 * 1024
+    # Ten digits times four steps, eight at a time, in one job.
+    assert facts["jobs"] == 1
+    assert facts["executions"] == 10 * 4 // 8 * 1024
     assert facts["same"]
+
+
+def test_notebook_shows_digits_that_come_through_the_circuit(facts):
+    accuracy = facts["accuracy"]
+    assert accuracy["exact"] > 0.9
+    assert accuracy["on the device"] > accuracy["exact"] - 0.06
+    assert accuracy["without circuit"] < 0.3
 
 
 def test_notebook_compares_every_level(facts):
@@ -58,7 +67,7 @@ def test_notebook_compares_every_level(facts):
     # Level 0 twice: packed as the run, and one by one.
     assert levels == ["noisy simulation", "level 0", "level 0", "level 1", "level 2", "sampler"]
     # Which level comes closest depends on the weights, and they on the machine's rounding: the price does not.
-    assert facts["paid"] == [4096, 8192, 6144, 14336, 8192]
+    assert facts["paid"] == [5120, 40960, 6144, 16384, 7168]
     assert facts["rms"][0] < 0.1
     assert max(facts["rms"]) < 0.25
 

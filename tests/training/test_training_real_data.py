@@ -29,13 +29,13 @@ def test_configurations_of_real_data_train_and_sample(root, tmp_path, name, fold
             f"data.root={data_root}",
             "training.steps=2",
             "training.batch_size=8",
-            "sampling.images=3",
+            "sampling.images=10",
             "sampling.steps=2",
         ],
     )
     run = train(config, tmp_path / "run")
     images = sample(run)
-    assert images.shape == (3, *shape)
+    assert images.shape == (10, *shape)
     assert images.dtype == np.uint8
     meta = json.loads((run.checkpoints / "step-2" / "meta.json").read_text())
     assert meta["image_shape"] == [3 if len(shape) == 3 else 1, 28, 28]
