@@ -29,12 +29,15 @@ def study(
     from qhybrid.studies.plan import load_study
 
     plan = load_study(file, overrides or (), echoed_options(overrides, data_root))
+    folder = out or Path("runs") / plan.config.name
     if dry_run:
         from qhybrid.studies.report import plan_lines
+        from qhybrid.studies.run import check_cells
 
+        check_cells(plan, folder)
         for line in plan_lines(plan, jobs):
             typer.echo(line)
         return
     from qhybrid.studies.run import run_study
 
-    run_study(plan, out or Path("runs") / plan.config.name, jobs=jobs, echo=typer.echo)
+    run_study(plan, folder, jobs=jobs, echo=typer.echo)

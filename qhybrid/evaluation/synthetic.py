@@ -25,7 +25,9 @@ Floats = NDArray[np.float64]
 MOST_IMAGES = 5000
 """Most images that are trained or tested with."""
 
-_MINIMUM = 20
+MINIMUM = 20
+"""Fewest generated, training and test images for a value."""
+
 _REPEATS = 300
 
 
@@ -49,8 +51,8 @@ def synthetic_training(
     reason = None
     if len(np.unique(labels, axis=0)) < 2:
         reason = "all images were asked to show the same: there is nothing to tell apart"
-    elif min(count, len(test)) < _MINIMUM:
-        reason = f"{len(images)} generated, {len(train)} training and {len(test)} test images, {_MINIMUM} are needed"
+    elif min(count, len(test)) < MINIMUM:
+        reason = f"{len(images)} generated, {len(train)} training and {len(test)} test images, {MINIMUM} are needed"
     if reason is not None:
         return {"value": None, "interval": None, "reason": reason, **entry, "floor": None}
     kept = rng.permutation(len(test))[:MOST_IMAGES]

@@ -86,10 +86,9 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _names_are_usable(self) -> StudyConfig:
-        for key, names in (("metric", [self.metric]), ("also", self.also)):
-            for metric in names:
-                if metric not in TITLES:
-                    raise ValueError(f"`{key}: {metric}`: the metrics are {', '.join(TITLES)}")
+        for key, metric in self.metrics:
+            if metric not in TITLES:
+                raise ValueError(f"`{key}: {metric}`: the metrics are {', '.join(TITLES)}")
         if len({self.metric, *self.also}) < 1 + len(self.also):
             raise ValueError(f"`also: {self.also}` names a metric twice, or `metric: {self.metric}` again")
         if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
@@ -117,6 +116,11 @@ class StudyConfig(Section):
                 if level not in factors[factor]:
                     raise ValueError(f"`reference.{kind}.{factor}: {level}`: its levels are {list(factors[factor])}")
         return self
+
+    @property
+    def metrics(self) -> list[tuple[str, str]]:
+        """Every metric that cells are compared by, after the key that names it."""
+        return [("metric", self.metric), *(("also", name) for name in self.also)]
 
     @property
     def factors(self) -> dict[str, list[str]]:

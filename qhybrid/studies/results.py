@@ -53,17 +53,21 @@ def _judged(study: Study, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def with_metric(row: dict[str, Any], metric: str) -> dict[str, Any]:
-    """A row of `runs` with another metric in the place of the study's own.
+    """A row of `runs` as if a metric were the study's own; of a cell that was not judged, the row as it is.
 
     Args:
         row: Of one cell and seed.
         metric: Named as in `evaluation.json`.
     """
-    if row["value"] is None:
+    if "metrics" not in row:
         return row
     value = row["metrics"].get(metric)
-    failed = {"failed": True, "reason": f"{metric} was not measured"} if value is None else {}
-    return row | {"value": value, "interval": None, "floor": row["floors"].get(metric), **failed}
+    shown = {key: item for key, item in row.items() if key not in ("failed", "reason")}
+    shown |= {"value": value, "interval": None, "floor": row["floors"].get(metric)}
+    if value is None:
+        missing = f"{metric} was not measured: `{row['folder']}/evaluation.json` has none: take another metric"
+        shown |= {"failed": True, "reason": row["reasons"].get(metric, missing)}
+    return shown
 
 
 def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, Any]:
@@ -73,24 +77,20 @@ def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, A
         notes = [path for path in (failure_file(folder), failure_file(out / training.folder)) if path.exists()]
         reason = notes[0].read_text(encoding="utf-8").partition("\n")[0] if notes else "not run yet"
         return row | {"failed": bool(notes), "reason": reason}
-    run = RunDirectory(folder)
-    judged = read_json(run.evaluation_file)
+    judged = read_json(RunDirectory(folder).evaluation_file)
     metrics = judged["metrics"]
-    entry = metrics[study.config.metric]
+    entry = metrics.get(study.config.metric, {})
     trained = read_jsonl(RunDirectory(out / training.folder).train_log)
-    floors = {name: other["floor"]["value"] for name, other in metrics.items() if other.get("floor") is not None}
-    return row | {
-        "value": entry["value"],
-        "interval": entry["interval"],
-        "floor": floors.get(study.config.metric),
+    row |= {
         "n_generated": entry.get("n_generated"),
         "n_real": entry.get("n_real"),
         "metrics": {name: other["value"] for name, other in metrics.items()},
-        "floors": floors,
+        "floors": {name: other["floor"]["value"] for name, other in metrics.items() if other.get("floor") is not None},
+        "reasons": {name: other["reason"] for name, other in metrics.items() if other.get("reason") is not None},
         "reliance": _relied(judged.get("reliance")),
         "seconds": {"training": trained[-1]["seconds"] if trained else None, **read_json(cell_file(folder))["seconds"]},
-        **({} if entry["value"] is not None else {"failed": True, "reason": entry["reason"]}),
     }
+    return with_metric(row, study.config.metric) | {"interval": entry.get("interval")}
 
 
 def _relied(relied: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ from qhybrid.data import load_data
 from qhybrid.diffusion.supply import bank_input
 from qhybrid.errors import Interrupted, QHybridError, StudyError
 from qhybrid.evaluation.evaluate import evaluate
+from qhybrid.evaluation.measured import unmeasured
 from qhybrid.files import InputFile, write_json, write_text
 from qhybrid.locks import exclusive
 from qhybrid.preflight import check_stages
@@ -54,11 +55,10 @@ def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], N
     Raises:
         Interrupted: SIGINT or SIGTERM; checkpoints are written, the same call goes on.
         StudyError: Some cells failed, all others are done; or a process of `jobs` was killed from outside.
-        QHybridError: The data cannot be had, the images of a cell cannot be made or judged, or `out` holds runs with
-            other configurations; nothing is written.
+        QHybridError: As `check_cells`, or `out` holds runs with other configurations; nothing is written.
     """
     _check_same(study, out)
-    _check_cells(study, out)
+    check_cells(study, out)
     with exclusive(out):
         return _run_study(study, out, jobs, echo)
 
@@ -85,9 +85,11 @@ def _run_study(study: Study, out: Path, jobs: int, echo: Callable[[str], None]) 
     echo(f"study: {out / 'summary.md'}, {out / 'study.json'}, {out / 'study.png'}")
     failed = [run for run in result["runs"] if run["value"] is None]
     if failed:
+        # What was judged to the end is not judged again.
+        again = "" if all("metrics" in run for run in failed) else ", the same command tries again those not finished"
         raise StudyError(
             f"{len(failed)} of {len(result['runs'])} cells failed, first {describe(failed[0]['levels'])}, seed "
-            f"{failed[0]['seed']}: {failed[0]['reason']}; study.json has all, the same command tries them again"
+            f"{failed[0]['seed']}: {failed[0]['reason']}; study.json has all{again}"
         )
     return result
 
@@ -100,11 +102,20 @@ def _check_same(study: Study, out: Path) -> None:
                 RunDirectory.create(out / folder, config, resume=True)
 
 
-def _check_cells(study: Study, out: Path) -> None:
-    """Refuse a study of which a cell that is not finished cannot be sampled or judged after its training."""
+def check_cells(study: Study, out: Path) -> None:
+    """Refuse a study of which a cell that is not finished cannot be sampled, judged or compared after its training.
+
+    Args:
+        study: What is to be run.
+        out: The study's folder; it may be missing.
+
+    Raises:
+        QHybridError: The data cannot be had, the images of a cell cannot be made or judged, or its evaluation has no
+            value for a metric of the study.
+    """
     # One seed stands for all.
     waiting = {
-        tuple(cell.levels.items()): (cell.config, training.config)
+        tuple(cell.levels.items()): (cell, training.config)
         for training in study.trainings
         for cell in training.cells
         if not finished(out / cell.folder)
@@ -112,13 +123,20 @@ def _check_cells(study: Study, out: Path) -> None:
     # Each data set is loaded once, one at a time.
     for _, alike in itertools.groupby(sorted(waiting.values(), key=_data_key), key=_data_key):
         cells = list(alike)
-        data = load_data(cells[0][0].data)
-        for config, trained in cells:
-            check_stages(config, data, trained)
+        data = load_data(cells[0][0].config.data)
+        for cell, trained in cells:
+            check_stages(cell.config, data, trained)
+            lacking = unmeasured(cell.config, data)
+            for key, metric in study.config.metrics:
+                if metric in lacking:
+                    raise StudyError(
+                        f"study `{study.config.name}`, `{key}: {metric}`: cell `{describe(cell.levels)}` has no value "
+                        f"for it: {lacking[metric]}"
+                    )
 
 
-def _data_key(configs: tuple[RunConfig, RunConfig]) -> str:
-    return configs[0].data.model_dump_json(exclude={"subset_seed"})
+def _data_key(waiting: tuple[Cell, RunConfig]) -> str:
+    return waiting[0].config.data.model_dump_json(exclude={"subset_seed"})
 
 
 def run_training(training: Training, out: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_study_is_refused_before_its_first_cell(tmp_path, command):
 
 def test_images_that_a_base_alone_could_not_judge_stop_no_study_whose_cells_can(tmp_path):
     from qhybrid.studies.plan import load_study
-    from qhybrid.studies.run import _check_cells
+    from qhybrid.studies.run import check_cells
 
     base = {key: value for key, value in TINY.items() if key != "name"} | {"sampling": {"images": 9, "steps": 2}}
     path = tmp_path / "study.yaml"
@@ -124,7 +124,7 @@ def test_images_that_a_base_alone_could_not_judge_stop_no_study_whose_cells_can(
         yaml.safe_dump({"name": "s", "base": base, "seeds": [0], "sample": {"n": {"10": {"sampling.images": 10}}}})
     )
     study = load_study(path)
-    _check_cells(study, tmp_path / "out")
+    check_cells(study, tmp_path / "out")
     (training,) = study.trainings
     with pytest.raises(EvaluationError, match="images: 9"):
         train(training.config, tmp_path / "run")

@@ -11,8 +11,12 @@ import psutil
 import pytest
 import yaml
 
+from qhybrid.config import build_config
 from qhybrid.errors import ConfigError
+from qhybrid.evaluation.evaluate import evaluate
+from qhybrid.evaluation.explanations import TITLES
 from qhybrid.evaluation.features import feature_extractor
+from qhybrid.evaluation.measured import unmeasured
 from qhybrid.files import write_json
 from qhybrid.rundir import RunDirectory
 from qhybrid.studies.plan import cell_file, load_study
@@ -190,6 +194,61 @@ def test_a_further_metric_is_compared_for_itself(planted):
     assert "2 differ in Class accuracy" in text
     assert "class_accuracy was not measured" in text
     assert "none differ in KID" in " ".join(conclusions(kid))
+
+
+CONDITIONAL = {
+    "base": BASE | {"model": {**BASE["model"], "condition": "class"}},
+    "train": {"arm": {"plain": {"model.bottleneck.core": "se"}, "quantum": {}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"metric": "class_accuracy"}, ["`metric: class_accuracy`", "train arm=plain", "model.condition: class"]),
+        ({"also": ["synthetic_training"]}, ["`also: synthetic_training`", "train arm=plain", "model.condition: class"]),
+        ({"metric": "fid"}, ["`metric: fid`", "65 of each", "20 generated", "sampling.images"]),
+        (
+            {"sample": {"k": {"a": {}, "b": {"evaluation.neighbours": 20}}}, "also": ["recall"]},
+            ["`also: recall`", "k=b", "21 of each", "evaluation.neighbours"],
+        ),
+        ({"metric": "label_auc", **CONDITIONAL}, ["`metric: label_auc`", "take `class_accuracy`"]),
+        ({"metric": "class_kid", **CONDITIONAL}, ["`metric: class_kid`", "10 generated", "sampling.images"]),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_metric_that_no_cell_measures_is_refused_before_training(write, tmp_path, command, sections, named, dry):
+    code, said, err = command("study", write(**sections), "--out", tmp_path / "out", *dry)
+    assert (code, said) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    for part in ("study `tiny`", *named):
+        assert part in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_said_to_be_unmeasured_is_what_the_evaluation_leaves_without_a_value(cached, make_run, digits):
+    few, condition = digits.test[:20], {"model": CONDITIONAL["base"]["model"]}
+    run = make_run(few, **condition, evaluation={"kid_subsets": 2, "kid_subset_size": 5})
+    with np.load(run.images_file) as file:
+        arrays = dict(file)
+    for labels, config in ((None, BASE), (np.arange(20) % 10, BASE | condition)):
+        np.savez(run.images_file, **arrays, **({} if labels is None else {"labels": labels}))
+        metrics = evaluate(run)["metrics"]
+        lacking = unmeasured(build_config({"name": "x", **config}), digits)
+        assert lacking.keys() == {name for name in TITLES if metrics.get(name, {"value": None})["value"] is None}
+
+
+def test_a_cell_without_the_metric_is_told_and_stops_no_other(planted, tmp_path, write, command):
+    planted(lambda arm, circuit, seed: seed, 2)
+    path, out = write(metric="class_accuracy", also=["kid"]), tmp_path / "out"
+    code, _, err = command("study", path, "--out", out)
+    assert code == 2
+    assert "8 of 8 cells failed, first train arm=plain" in err
+    assert "class_accuracy was not measured: `runs/arm=plain/seed-0/cells/circuit=exact/evaluation.json`" in err
+    assert "tries" not in err
+    result = json.loads((out / "study.json").read_text())
+    assert [cell["n_seeds"] for cell in result["also"]["kid"]["cells"]] == [2, 2, 2, 2]
+    assert "KID: cells" in (out / "summary.md").read_text()
 
 
 def test_cells_carry_reliance(planted):
