@@ -16,7 +16,7 @@ def read_arrays(path: Path, names: Iterable[str], optional: Iterable[str] = ()) 
     """Arrays of an npz file.
 
     Args:
-        path: The file.
+        path: The npz file to be read.
         names: Arrays that it must hold.
         optional: Arrays that it may hold.
 

@@ -99,7 +99,7 @@ def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a plan; it receives those that were used as `options`, ready for `run_config`.
 
     Args:
-        command: Its first parameter is RUN, another is called `options`.
+        command: Function of the command, whose first parameter is RUN and which has a parameter called `options`.
     """
     first, *others = inspect.signature(command, eval_str=True).parameters.values()
     shared = [
@@ -193,8 +193,8 @@ def finite_seconds(option: str, seconds: float) -> float:
     """Check that an option is a number of seconds.
 
     Args:
-        option: Its name, for the message.
-        seconds: What was given.
+        option: Name of the option, which the message repeats.
+        seconds: Value that the user gave, in seconds.
 
     Raises:
         HardwareError: It is infinite or not a number.

@@ -169,7 +169,7 @@ class NoisySimulation:
         """Expectation values `(R, n_out)`.
 
         Args:
-            angles: `(R, n_in)`.
+            angles: Input angles, `(R, n_in)`, in radians.
             patches: Copy of the circuit that each row runs on, `(R,)`.
         """
         if not self._parts:  # a simulator without noise

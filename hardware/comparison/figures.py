@@ -31,7 +31,7 @@ def draw_comparison(
         exact: Exact expectation values, `(R, n_out)`.
         device: The device's values of the same rows, `(R, n_out)`.
         noisy_rows: Rows that were simulated under the device's noise, `(S,)`.
-        noisy: Their simulated values, `(S, n_out)`.
+        noisy: Simulated expectation values of these rows, `(S, n_out)`.
         comparison: The numbers of `comparison.json`.
         path: The PNG file.
     """

@@ -29,9 +29,9 @@ def compare_images(images: Images, twins: Images, classifier: FeatureExtractor |
     """Paired differences between two sets of images.
 
     Args:
-        images: `(N, H, W)` or `(N, H, W, 3)`.
-        twins: The same seeds in exact simulation.
-        classifier: Of the data set; `None` leaves its two numbers out.
+        images: Generated images, uint8 `(N, H, W)` or `(N, H, W, 3)`.
+        twins: Images of the same shape, made from the same seeds in exact simulation.
+        classifier: Classifier of the data set; `None` leaves out the two numbers that need one.
 
     Returns:
         `n`; `rms` of pixels on a scale from 0 to 1; `ssim`, mean structural similarity, 1 for equal images;
@@ -67,7 +67,7 @@ def class_accuracies(
     Args:
         sources: Images `(N, H, W)` or `(N, H, W, 3)` by where their bottleneck ran.
         labels: Class asked for of each image, `(N,)`.
-        classifier: Of the data set.
+        classifier: Classifier of the data set, if there is one.
 
     Returns:
         `n`, and by source `value` and its 95 % `interval` (Wilson 1927); `None` without a classifier, of an
@@ -87,8 +87,8 @@ def run_classifier(run: RunDirectory, image_shape: tuple[int, int, int]) -> Feat
     """The classifier that the run's evaluation used; `None` if the run was not evaluated, or not on this machine.
 
     Args:
-        run: The run.
-        image_shape: `(C, H, W)`.
+        run: Directory of the run.
+        image_shape: Shape of one image, `(C, H, W)`.
     """
     if not run.evaluation_file.exists():
         return None

@@ -32,7 +32,7 @@ class Measured:
     """Expectation values from a device.
 
     Attributes:
-        values: `(P, n_out)`.
+        values: Measured expectation values, `(P, n_out)`.
         errors: Standard errors `(P, n_out)`, positive; NaN where unknown.
         copies: The copy of the circuit that each row ran on, `(P,)`, from 0.
     """
@@ -58,9 +58,9 @@ class Distortion:
     """A fitted distortion.
 
     Attributes:
-        factors: a, `(n_copies, n_out)`.
-        shifts: b, `(n_copies, n_out)`.
-        covariances: Of (a, b), `(n_copies, n_out, 2, 2)`.
+        factors: Fitted factors a of each copy and output, `(n_copies, n_out)`.
+        shifts: Fitted shifts b of each copy and output, `(n_copies, n_out)`.
+        covariances: Covariance matrices of each pair (a, b), `(n_copies, n_out, 2, 2)`.
         scatter: Standard deviation of measured values about the line, beyond their stated errors.
     """
 
@@ -91,8 +91,8 @@ def fit_distortion(exact: Array, measured: Measured, copies: int) -> Distortion:
     """Fit factors and shifts to reference points.
 
     Args:
-        exact: `(P, n_out)`, free of error.
-        measured: The same points on the device; values without a known error are left out.
+        exact: Exact expectation values of the reference points, `(P, n_out)`.
+        measured: Values of the same points from the device; values without a known error are left out.
         copies: Copies of the circuit in all, those without a point included.
     """
     outputs = exact.shape[1]

@@ -35,12 +35,12 @@ class DeviceEvaluator:
     Use as a context manager: a batch or session is opened with the first job and closed with the block.
 
     Args:
-        run: Where lines and results go.
+        run: Run directory that takes the lines of the log and the results.
         plan: Level, shots, mode, budget.
         device: Program on the whole device; names the work.
         executed: Program that runs: the same, or the simulated part of the device.
-        rescaling: What is sent beside a round, and what is made of the device's values.
-        allowance: What may be done.
+        rescaling: Reference points that are sent beside a round, and the correction of the device's values.
+        allowance: Limits of what may be sent and waited for.
         echo: Called with a line about what went wrong and was mended.
     """
 

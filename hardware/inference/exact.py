@@ -15,8 +15,8 @@ class ExactEvaluator:
     """`angles (B, n_in) -> expectation values (B, n_out)` without noise and without shots.
 
     Args:
-        spec: The circuit.
-        weights: Trained weights in the order of `spec.weights`.
+        spec: Circuit and observables to be evaluated.
+        weights: Trained weights `(n_weights,)` in radians, in the order of `spec.weights`.
     """
 
     def __init__(self, spec: CircuitSpec, weights: NDArray[np.float64]) -> None:

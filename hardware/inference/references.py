@@ -27,7 +27,7 @@ class RunRescaling:
 
     Args:
         folder: `hardware/` of the run.
-        plan: What was planned.
+        plan: Stored plan of the run.
         process: Gives exact values, and the angles of an exact run.
         echo: Called once with a line that tells what was learned.
     """
@@ -51,8 +51,8 @@ class RunRescaling:
         """What the images get.
 
         Args:
-            asked: The round.
-            measured: What the device gave for the points `beside` and those of the round, in this order.
+            asked: Round that the values were measured for.
+            measured: Values from the device, first for the points `beside`, then for those of the round.
 
         Returns:
             Expectation values of the round's own parameter sets, `(D, n_out)`.
@@ -97,12 +97,12 @@ def choose_references(process: ReverseProcess, steps: tuple[int, ...], count: in
     """Angles of the exact run of the same seeds whose expectation values lie far from each other.
 
     Args:
-        process: The run's.
+        process: Reverse process of the run.
         steps: Denoising steps on the device.
-        count: So many points; they repeat where the run has fewer different ones.
+        count: Number of points; they repeat where the run has fewer different ones.
 
     Returns:
-        `(count, n_in)` in radians.
+        Input angles of the chosen points, `(count, n_in)`, in radians.
     """
     needed: list[Array] = []
 
@@ -121,8 +121,8 @@ def rescaled_results(
     """What the images of a run got from its results.
 
     Args:
-        results: All of them, as measured.
-        plan: What was planned.
+        results: All results of the run, as measured.
+        plan: Stored plan of the run.
         process: Gives exact values.
 
     Returns:

@@ -168,7 +168,7 @@ def spread_points(values: Array, count: int) -> NDArray[np.int64]:
 
     Args:
         values: `(N, d)`, without equal rows; the first chosen is the farthest from the mean.
-        count: So many rows, N at most.
+        count: Number of rows to choose, at most N.
     """
     chosen = [int(np.argmax(((values - values.mean(axis=0)) ** 2).sum(axis=1)))]
     distance = ((values - values[chosen[0]]) ** 2).sum(axis=1)

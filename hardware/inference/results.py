@@ -24,9 +24,9 @@ class Results:
     Attributes:
         steps: Denoising step of each row, the first of those that share it, `(R,)`.
         patches: Copy of the circuit that each row was run on, `(R,)`.
-        angles: `(R, n_in)` radians.
-        values: Device's expectation values `(R, n_out)`, as measured.
-        errors: Their stated standard errors `(R, n_out)`; NaN where unknown.
+        angles: Input angles in radians, `(R, n_in)`.
+        values: Expectation values from the device, `(R, n_out)`, as measured.
+        errors: Standard errors that the device states for the values, `(R, n_out)`; NaN where unknown.
     """
 
     steps: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Results:
         """Values with errors that are nowhere 0, as the agreement of all shots states.
 
         Args:
-            shots: Per parameter set.
+            shots: Shots per parameter set.
         """
         return Measured(self.values, np.maximum(self.errors, 1.0 / shots), self.patches)
 
@@ -53,7 +53,7 @@ def read_results(folder: Path, plan: Plan) -> Results:
 
     Args:
         folder: `hardware/` of the run.
-        plan: What was planned.
+        plan: Stored plan of the run.
 
     Raises:
         HardwareError: There is none yet, or a file is damaged.

@@ -85,9 +85,9 @@ class ReverseProcess:
     """The few-step sampler of a checkpoint for given image seeds.
 
     Args:
-        checkpoint: With a circuit in its bottleneck.
-        steps: Reverse steps.
-        seeds: One per image; image i is the same whichever others go with it. Of a conditional model, the images have
+        checkpoint: Trained model with a circuit in its bottleneck.
+        steps: Number of reverse steps.
+        seeds: One seed per image; image i is the same whichever others go with it. A conditional model gives the images
             its classes in turn.
 
     Raises:
@@ -139,7 +139,7 @@ class ReverseProcess:
         """The circuits of denoising steps, from classes and time alone; only where the image is not seen (`together`).
 
         Args:
-            steps: Denoising steps.
+            steps: Numbers of the denoising steps.
         """
         labels, images = None, np.zeros(len(self.seeds), dtype=np.int64)
         classes = 1
@@ -166,10 +166,10 @@ class ReverseProcess:
         """Go on from a state to the end.
 
         Args:
-            state: From `start`, or as last given to `save`.
+            state: State to go on from: that of `start`, or the last one that `save` was given.
             evaluate: Called once for each round of `device_steps`; whatever it raises ends the run, which `save` has
                 made ready to go on.
-            device_steps: All other steps use exact simulation.
+            device_steps: Numbers of the denoising steps on the device; all others use exact simulation.
             save: Called before each round and after every step.
 
         Returns:

@@ -40,7 +40,7 @@ class Round:
         """Find the distinct parameter sets, in the order in which they first occur.
 
         Args:
-            steps: S denoising steps.
+            steps: Numbers of the S denoising steps.
             angles: `(S, B, n_in)` radians, for each step and image.
         """
         flat = angles.reshape(-1, angles.shape[-1])
@@ -60,11 +60,11 @@ class Round:
         """What was found for the parameter sets, brought to the images.
 
         Args:
-            step: One of the round's denoising steps.
-            values: `(D, n_out)`.
+            step: Number of one of the round's denoising steps.
+            values: Expectation values of the distinct parameter sets, `(D, n_out)`.
 
         Returns:
-            `(B, n_out)`.
+            Expectation values of each image in this step, `(B, n_out)`.
         """
         found: NDArray[np.float64] = values[self.rows[self.steps.index(step)]]
         return found

@@ -19,11 +19,11 @@ def measure_sensitivity(process: ReverseProcess, perturbation: float = PERTURBAT
     step shifted by +-`perturbation` (signs fixed by the step), all other steps exact.
 
     Args:
-        process: For a few images; the cost is about `steps**2 / 2` evaluations of the network.
+        process: Reverse process of a few images; the cost is about `steps**2 / 2` evaluations of the network.
         perturbation: Shift of each expectation value.
 
     Returns:
-        Per step, root mean square change of the final pixels (range [-1, 1]) per unit of shift.
+        Root mean square change of the final pixels (range [-1, 1]) per unit of shift, one number for each step.
     """
     states = [process.start()]
     final = process.simulate(states.append).images

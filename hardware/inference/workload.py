@@ -41,13 +41,13 @@ class Workload:
     """A planned run.
 
     Attributes:
-        run: Its directory.
+        run: Directory of the run.
         checkpoint: The trained model.
         process: Reverse diffusion of the plan's images.
-        transpiled: The circuit on the device.
-        device: Program for the whole device; what the plan prices.
+        transpiled: Circuit as transpiled for the device.
+        device: Program for the whole device, which the plan prices.
         executed: Program that runs: the same, or on the simulated part of the device.
-        plan: The bill.
+        plan: Plan with the costs of the run.
     """
 
     run: RunDirectory
@@ -151,7 +151,7 @@ def load_workload(
     """The planned run that `hardware/` holds, with its circuit as it was transpiled; `None` if nothing was planned.
 
     Args:
-        run: Run directory.
+        run: Directory of the planned run.
         config: Options that it must have been planned with; mode and budget may change. By default the stored ones.
         offline: The stored calibration takes the place of the backend: nothing can be sent, no account is needed.
         backend: The backend of `config` where it has been opened before.

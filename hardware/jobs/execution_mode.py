@@ -32,10 +32,11 @@ class ExecutionMode:
     """What jobs are sent to: the device itself, or a batch or session of it.
 
     Args:
-        backend: The device.
+        backend: Device, or its local copy, that the jobs run on.
         mode: `job`, `batch` or `session`; a local device knows jobs only.
-        log: Where what is opened and closed is written down.
-        seconds_left: What is left of the budget, the largest age of a session; `None` if there is none.
+        log: Job log, which gets a line whenever a batch or session is opened or closed.
+        seconds_left: Function that gives the seconds left of the budget, which limit the age of a session; it gives
+            `None` if there is no budget.
         echo: Called with a line when the service has closed what was open.
     """
 

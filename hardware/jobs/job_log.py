@@ -70,11 +70,11 @@ class Work:
         step: Denoising step, the first one of several that are sent together, or number of the job where each is a
             step of its own.
         part: Number of the job within its step.
-        angles: `(B, n_in)`, radians.
+        angles: Input angles of the parameter sets, `(B, n_in)`, in radians.
         content: SHA-256 (hex) of everything that decides the result but for chance.
-        seed: Of the local simulation.
-        seconds: Estimated device time.
-        steps: For each of the B parameter sets the denoising step that needs it; empty where all are of `step`.
+        seed: Seed of the local simulation.
+        seconds: Estimated device time in seconds.
+        steps: Denoising step that needs each of the B parameter sets; empty where all belong to `step`.
     """
 
     step: int
@@ -98,13 +98,14 @@ def make_work(
     """Name a job by its content.
 
     Args:
-        program: On the whole device.
+        program: Program on the whole device.
         step: Denoising step, the first one of several that are sent together.
         part: Number of the job among those that are sent together.
-        angles: `(B, n_in)`.
-        settings: JSON-able: backend, level, shots and, for a local simulation, its seed.
-        seconds: Estimated device time; not part of the name.
-        steps: For each parameter set the denoising step that needs it; not part of the name either.
+        angles: Input angles of the parameter sets, `(B, n_in)`, in radians.
+        settings: Settings that decide the result, JSON-able: backend, level, shots and, for a local simulation, its
+            seed.
+        seconds: Estimated device time in seconds; not part of the name.
+        steps: Denoising step that needs each of the B parameter sets; not part of the name either.
     """
     values = np.ascontiguousarray(angles, dtype=np.float64)
     content = {
@@ -232,8 +233,9 @@ def seconds_taken(rows: list[dict[str, Any]], now: float) -> float:
         now: Seconds since the epoch, until which an open session is counted.
 
     Returns:
-        Of each job what was charged; until that is known its limit, else what was planned. Of a session, which is
-        billed by wall clock, the time that it was open or its jobs, whichever is more.
+        Sum in seconds over jobs and sessions. A job counts with the time that was charged; until that is known with its
+        limit, or else with the planned time. A session, which is billed by wall clock, counts with the time that it was
+        open or with its jobs, whichever is more.
     """
     jobs: dict[str, float] = {}
     session_of: dict[str, str] = {}

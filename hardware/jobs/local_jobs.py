@@ -42,8 +42,8 @@ class LocalJobs:
     """Jobs that are simulated in this process and end with it.
 
     Args:
-        device: What is simulated, whole.
-        mode: What runs them, the simulated part.
+        device: Whole device that is simulated.
+        mode: Execution mode of the simulated part of the device, which runs the jobs.
     """
 
     def __init__(self, device: BackendV2, mode: ExecutionMode) -> None:
@@ -55,8 +55,8 @@ class LocalJobs:
 
         Args:
             start: Starts the job in the mode that it is called with.
-            tags: Not used: nothing has to be found again.
-            given_up: Not used: nothing outlives the process.
+            tags: Tags of the job, not used: a local job never has to be found again.
+            given_up: Ids of earlier jobs, not used: no local job outlives the process.
         """
         return Sent(start(self._mode.current()))
 
@@ -84,7 +84,7 @@ class LocalJobs:
         """There are no sessions here.
 
         Args:
-            job: Not used.
+            job: Any job; it is not looked at.
         """
 
     def charged(self, job: Any) -> float | None:

@@ -35,12 +35,12 @@ class JobRunner(Generic[ResultT]):
     Use as a context manager: a batch or session is opened with the first job and closed with the block.
 
     Args:
-        task: What the jobs are.
-        bill: Name, mode and budget.
-        log: Where lines go.
-        store: Where results go.
+        task: Description of the jobs: programs, options and how a result is read.
+        bill: Name, mode and budget of the plan.
+        log: Job log that gets a line whenever something happens to a job.
+        store: Store that the results are written to and read from.
         reopen: Opens the device anew, with a new token.
-        allowance: What may be done.
+        allowance: Limits of what may be sent and waited for.
         echo: Called with a line about what went wrong and was mended.
     """
 

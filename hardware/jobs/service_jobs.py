@@ -44,8 +44,8 @@ class ServiceJobs:
 
     Args:
         reopen: Opens the device anew, with a new token.
-        backend: The device.
-        mode: Where jobs are sent to.
+        backend: Device of the account that the jobs run on.
+        mode: Execution mode that sends the jobs: alone, in a batch or in a session.
         echo: Called with a line about what went wrong and was mended.
     """
 
@@ -62,7 +62,7 @@ class ServiceJobs:
         Args:
             start: Sends it to the device, batch or session that it is given, and does nothing else: whatever the
                 client raises in it is judged as the service's answer.
-            tags: Of the job; no other has them all.
+            tags: Tags of the job; no other job has all of them.
             given_up: Ids of jobs with these tags that came to nothing.
 
         Raises:
@@ -134,8 +134,8 @@ class ServiceJobs:
         """Wait until a job has ended.
 
         Args:
-            job: Sent or found.
-            seconds: At most; 0 looks once, `None` waits for ever.
+            job: Job object of the client, sent or found.
+            seconds: Longest time to wait in seconds; 0 looks once, `None` waits for ever.
 
         Returns:
             The job (another object if the token expired meanwhile) and its state.

@@ -22,7 +22,7 @@ class Allowance:
     Attributes:
         new_rounds: Groups of independent jobs that it may still send; `None` for any number.
         wait: Whether it waits for jobs that are not done. Local jobs are always waited for: they end with the process.
-        wait_seconds: For one job at most; `None` for ever.
+        wait_seconds: Longest time to wait for one job, in seconds; `None` waits for ever.
     """
 
     new_rounds: int | None
@@ -39,11 +39,11 @@ class Bill:
     """Under whose name and for how much jobs are sent.
 
     Attributes:
-        key: Names the plan in the lines of its jobs.
-        owner: Tag of all its jobs at the service.
-        backend: Its name, as asked for.
-        mode: `job`, `batch` or `session`.
-        budget_seconds: Limit of the device time, if any.
+        key: Hash of the plan, which the lines of its jobs carry.
+        owner: Tag that all jobs of the plan carry at the service.
+        backend: Name of the backend, as asked for.
+        mode: Execution mode: `job`, `batch` or `session`.
+        budget_seconds: Limit of the device time in seconds; `None` sets no limit.
         calibrated: Date of the calibration that was planned with.
         spent: Seconds taken so far of what the budget holds for; by default those of the jobs named by `key`.
     """
@@ -70,8 +70,8 @@ class Store(Protocol[ResultT]):
         """Write a result and where it comes from.
 
         Args:
-            work: What the job had to do.
-            result: What it gave.
+            work: Task of the job: its angles and what identifies them.
+            result: Checked result of the job.
             provenance: Backend, job and date, JSON-able.
         """
 
@@ -83,10 +83,10 @@ class Task(Generic[ResultT]):
     Attributes:
         device: Program on the whole device.
         executed: Program that runs: the same, or the simulated part of the device.
-        options: Of the primitive, without seed, tags and limit.
-        collect: Takes the checked result of a job that is done.
-        title: Names a job's work in messages.
-        settings: What is stored beside a result.
+        options: Function that makes the options of the primitive for a job, without seed, tags and limit.
+        collect: Function that checks the client's job that is done and reads its result.
+        title: Function that names a job's work in messages.
+        settings: Settings that are stored beside a result, JSON-able.
     """
 
     device: Program

@@ -58,10 +58,10 @@ def draw_noise(
 
     Args:
         path: The npz file; its record goes beside it, the state of the draw into `NAME.hardware`.
-        config: Backend, source, normals, ...
-        yes: Needed to send to a real device.
+        config: Options of the draw: backend, source, number of normals, budget and more.
+        yes: Permission to send jobs to a real device; a local one needs none.
         resume: Go on with an interrupted draw; what was paid is not paid again.
-        wait_seconds: For one job at most; by default for ever.
+        wait_seconds: Longest time to wait for one job, in seconds; `None` waits for ever.
         echo: Called with lines that tell what goes on.
         backend: The configuration's backend where it has been opened before.
 

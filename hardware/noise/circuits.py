@@ -134,7 +134,7 @@ def fluctuation(backend: BackendV2, config: NoiseBankConfig, most: int) -> Noise
     Args:
         backend: Device, local copy, or ideal simulator.
         config: Qubits of one copy, spacing, floor.
-        most: At most so many copies.
+        most: Largest number of copies to place.
 
     Raises:
         HardwareError: No place is good enough.

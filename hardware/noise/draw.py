@@ -25,9 +25,9 @@ class NoiseDraw:
 
     Attributes:
         path: The npz file to be written.
-        plan: The bill.
-        circuit: What is executed.
-        backend: Where.
+        plan: Plan with the costs of the draw.
+        circuit: Circuit to be executed, on the device's qubits.
+        backend: Device, or its local copy, that executes the circuit.
     """
 
     path: Path
@@ -76,7 +76,7 @@ def plan_noise(
 
     Args:
         path: The npz file to be written.
-        config: Backend, source, normals, ...
+        config: Options of the draw: backend, source, number of normals, budget and more.
         resume: Go on with the draw that `path` was begun with; only mode and budget may differ.
         backend: The configuration's backend where it has been opened before.
 

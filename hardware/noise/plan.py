@@ -28,28 +28,29 @@ class NoisePlan(StoredPlan):
     """The bill of a bank; `to_dict` is its `plan.json`.
 
     Attributes:
-        backend: As asked for.
+        backend: Name of the backend, as asked for.
         device: The real device that the costs hold for.
-        source: `quantum_bits` or `quantum_intrinsic`.
-        normals: Noise values wanted.
-        qubits: Measured device qubits.
-        device_qubits: All qubits of the device.
+        source: Noise source, `quantum_bits` or `quantum_intrinsic`.
+        normals: Number of noise values wanted.
+        qubits: Number of measured qubits of the device.
+        device_qubits: Number of all qubits of the device.
         patch: Height and width of the pixels of one evaluation (`quantum_intrinsic`), else (1, 1).
-        mode: `job`, `batch` or `session`.
-        jobs: Jobs in all, alike.
-        repeats: Circuits per job.
-        shots: Per circuit.
+        mode: Execution mode: `job`, `batch` or `session`.
+        jobs: Number of jobs in all; they are all alike.
+        repeats: Number of circuits in each job.
+        shots: Shots of each circuit.
         executions: Circuit executions in all.
-        seconds: Estimated device time.
+        seconds: Estimated device time in seconds.
         yield_per_execution: Noise values that an execution is expected to give.
-        budget_seconds: Limit, if any.
-        open_plan_share: Part of the Open plan's 600 s per 28 days.
-        remaining_seconds: What is left of the account's quota; `None` if unknown, or for a local backend.
-        quota_share: `seconds` as part of that.
+        budget_seconds: Limit of the device time in seconds; `None` sets no limit.
+        open_plan_share: Device time as a part of the 600 s per 28 days that the Open plan gives.
+        remaining_seconds: Seconds left of the account's quota; `None` if unknown, or for a local backend.
+        quota_share: Device time as a part of `remaining_seconds`; `None` where that is unknown or 0.
         calibrated: Date of the calibration that the qubits were chosen by.
-        draw: Tells this draw from any other of the same kind, whose jobs are not its own.
-        config: What was asked for.
-        key: Names all of it but mode and budget.
+        draw: Text that tells this draw from others with equal options: random for a real device, from the seed for a
+            local one.
+        config: Options that were asked for, JSON-able.
+        key: Hash of all options except mode and budget.
     """
 
     AGAIN = "draw again without --resume"
@@ -88,8 +89,8 @@ def make_noise_plan(backend: BackendV2, config: NoiseBankConfig, draw: str) -> t
 
     Args:
         backend: Device, local copy, or ideal simulator.
-        config: What is wanted.
-        draw: Any text that no other draw has.
+        config: Options of the draw: source, number of normals, budget and more.
+        draw: Text that no other draw has.
 
     Raises:
         BudgetError: It takes more than the budget.

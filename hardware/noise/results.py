@@ -36,8 +36,8 @@ class BitStore:
         """Write bits `(shots, qubits)` and where they come from.
 
         Args:
-            work: What the job had to do.
-            result: Bits, uint8 `(shots, qubits)`.
+            work: Task of the job: its angles and what identifies them.
+            result: Measured bits 0 and 1, uint8 `(shots, qubits)`.
             provenance: Backend, job and date, JSON-able.
         """
         path = self.path(work)

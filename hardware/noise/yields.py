@@ -31,14 +31,19 @@ _ENTROPY_SIGMAS = 6.0
 
 @dataclass(frozen=True)
 class JobSize:
-    """What each job executes: `repeats` circuits of `shots` shots."""
+    """What each job executes: `repeats` circuits of `shots` shots.
+
+    Attributes:
+        shots: Shots of each circuit.
+        repeats: Number of circuits in the job.
+    """
 
     shots: int
     repeats: int
 
     @property
     def executions(self) -> int:
-        """Of one job."""
+        """Circuit executions of one job, each of one shot."""
         return self.shots * self.repeats
 
 
@@ -54,8 +59,8 @@ def job_seconds(backend: BackendV2, circuit: NoiseCircuit, size: JobSize) -> flo
     """Estimated device time of one job.
 
     Args:
-        backend: The device.
-        circuit: What is measured.
+        backend: Device, or its local copy, with the durations of its gates.
+        circuit: Circuit to be executed, and its measured qubits.
         size: Shots and repetitions of the job.
     """
     program = circuit.program(backend)
@@ -66,7 +71,7 @@ def split(executions: int, backend: BackendV2, *, multiple: int, least: int = LE
     """Jobs that execute at least so often, all alike.
 
     Args:
-        executions: Wanted in all.
+        executions: Number of executions wanted in all.
         backend: States the shots that a circuit may have.
         multiple: Shots of a circuit are one of this.
         least: Executions of a job are not fewer.
@@ -89,8 +94,8 @@ def executions_for_bits(backend: BackendV2, circuit: NoiseCircuit, config: Noise
     """Executions that give the numbers wanted but for very bad luck, as far as the calibration tells.
 
     Args:
-        backend: The device.
-        circuit: The measured qubits.
+        backend: Device, or its local copy, with its calibration.
+        circuit: Circuit to be executed, and its measured qubits.
         config: Numbers wanted and how bits are extracted.
     """
     bits = config.normals * config.resolution
@@ -118,7 +123,7 @@ def bit_rate(
     Args:
         backend: The device, for its calibration.
         circuit: The measured qubits.
-        config: How bits are extracted.
+        config: Options of the draw, which name the extractor of bits.
         shots: Shots of a job, by which the min-entropy is estimated.
 
     Raises:

@@ -24,9 +24,9 @@ def draw_layout(backend: BackendV2, layouts: Sequence[Sequence[int]], path: Path
     """The coupling map, each copy's qubits marked with their numbers in the circuit, a colour per copy; PNG.
 
     Args:
-        backend: The device.
-        layouts: For each copy, the device's qubits in the circuit's order.
-        path: The PNG file.
+        backend: Device with the coupling map to be drawn.
+        layouts: Device qubits of each copy, in the order of the circuit's qubits.
+        path: PNG file to be written.
     """
     figure = Figure(figsize=(8, 6), layout="constrained")
     layout_axes(figure.add_subplot(), backend, layouts)
@@ -39,9 +39,9 @@ def layout_axes(axes: Axes, backend: BackendV2, layouts: Sequence[Sequence[int]]
     """What `draw_layout` draws, on given axes.
 
     Args:
-        axes: Where it is drawn.
-        backend: The device.
-        layouts: For each copy, the device's qubits in the circuit's order.
+        axes: Matplotlib axes to draw on.
+        backend: Device with the coupling map to be drawn.
+        layouts: Device qubits of each copy, in the order of the circuit's qubits.
     """
     edges = (
         sorted({(min(a, b), max(a, b)) for a, b in backend.coupling_map.get_edges()}) if backend.coupling_map else []

@@ -40,17 +40,17 @@ def pack(
     """Add copies of a transpiled circuit.
 
     Args:
-        transpiled: From `transpile`; it stays the first copy.
-        spec: What was transpiled.
-        backend: For which.
+        transpiled: Result of `transpile`; it stays the first copy.
+        spec: Spec of the circuit that was transpiled.
+        backend: Backend that the circuit was transpiled for.
         images: Images to be shared out; more copies than images are of no use.
-        copies: So many in all, or `auto`: as many as the floor allows, and no more than shorten the run. A simulator
-            without couplings gains nothing and gets one.
-        floor: With `auto`, lowest estimated success of a copy relative to the first one's, 0 to 1.
+        copies: Number of copies in all, or `auto`: as many as the floor allows, and no more than shorten the run. A
+            simulator without couplings gains nothing and gets one.
+        floor: Lowest estimated success of a copy that `auto` accepts, relative to the first one's, 0 to 1.
         spacing: Qubits of two copies lie more than so many couplings apart; 0 for neighbours.
 
     Returns:
-        The same with copies, and a line of each in `report["patches"]`.
+        Transpiled circuit with its copies, and a line for each copy in `report["patches"]`.
 
     Raises:
         HardwareError: The device has no room for so many copies.
@@ -85,8 +85,8 @@ def patch_lines(transpiled: Transpiled, backend: BackendV2) -> list[dict[str, An
     """The report's lines of all copies, with the readout of each from the calibration.
 
     Returns:
-        Per copy `patch`, `layout`, `estimated_success`, `idle_fidelity`, `score`, `two_qubit_gates` and
-        `readout_errors`, one per qubit.
+        One mapping for each copy with `patch`, `layout`, `estimated_success`, `idle_fidelity`, `score`,
+        `two_qubit_gates` and `readout_errors`, one per qubit.
     """
     readout = backend.target.get("measure", None) or {}
 
@@ -121,9 +121,9 @@ def disjoint_places(
     """Places for copies of a circuit, best first, each more than `spacing` couplings away from all before it.
 
     Args:
-        circuit: Placed without routing.
-        backend: With a coupling map.
-        spacing: 0 for neighbours.
+        circuit: Circuit to be placed without routing.
+        backend: Device with a coupling map.
+        spacing: Number of couplings that two copies are more than apart, at least 0; 0 lets them be neighbours.
         around: Qubits that are taken, to be kept away from as well.
         without: Qubits that are not to be used.
     """

@@ -25,9 +25,9 @@ class Program:
 
     Attributes:
         circuit: ISA circuit for `backend`, trained weights bound; of all copies, where there are several.
-        observables: On the circuit's qubits, one per output, copy after copy.
+        observables: Observables on the circuit's qubits, one per output, copy after copy.
         inputs: Names of the input parameters, in the order of the columns of the angles, copy after copy.
-        backend: Where it runs: the whole device, or the simulated part of one.
+        backend: Backend that runs the circuit: the whole device, or the simulated part of one.
         copies: Copies of the circuit side by side, each with another image's parameters.
         parts: The copies as programs of their own, where they are simulated one by one; else empty.
     """
@@ -77,7 +77,7 @@ def restricted(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit
     """The part of a circuit that acts on some of its qubits.
 
     Args:
-        circuit: Without instructions that act both on these qubits and on others.
+        circuit: Circuit without instructions that act both on these qubits and on others.
         qubits: Qubit i of the part is `qubits[i]` of the circuit. Instructions on other qubits are left out.
 
     Raises:
@@ -101,7 +101,7 @@ def side_by_side(programs: Sequence[Program]) -> Program:
     """One program of several on disjoint qubits of one backend, each with parameters of its own.
 
     Args:
-        programs: Of the same circuit, with equal inputs; their circuits have the same number of qubits.
+        programs: Programs of the same circuit, with equal inputs; their circuits have the same number of qubits.
     """
     first = programs[0]
     circuit = QuantumCircuit(first.circuit.num_qubits, name=first.circuit.name)

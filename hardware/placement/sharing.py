@@ -29,12 +29,13 @@ def share(values: NDArray[NumberT], copy: int, copies: int) -> NDArray[NumberT]:
     """The values of the images that one copy runs.
 
     Args:
-        values: One row per image, `(B, ...)`.
+        values: Values of the images, `(B, ...)`, one row per image.
         copy: Number of the copy, from 0.
-        copies: How many there are.
+        copies: Number of copies in all, at least 1.
 
     Returns:
-        `(B_k, ...)`, in the order of the images; empty where there are fewer images than copies.
+        Values of the copy's images, `(B_k, ...)`, in the order of the images; empty where there are fewer images than
+        copies.
     """
     mine: NDArray[NumberT] = values[copy_of_each(len(values), copies) == copy]
     return mine
@@ -44,12 +45,12 @@ def in_order_of_images(found: Sequence[NDArray[np.float64]], images: int, copies
     """The inverse of `share` for all copies.
 
     Args:
-        found: Per copy that runs an image its values `(B_k, n_out)`.
-        images: B, images of all copies.
-        copies: How many copies there are, those without an image included.
+        found: Values `(B_k, n_out)` of each copy that runs an image.
+        images: Number of images of all copies, B.
+        copies: Number of copies in all, those without an image included.
 
     Returns:
-        `(B, n_out)`, in the order of the images.
+        Values of all images, `(B, n_out)`, in the order of the images.
     """
     whole = np.empty((images, found[0].shape[1]))
     for copy, rows in enumerate(found):

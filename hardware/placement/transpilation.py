@@ -63,7 +63,8 @@ class Transpiled:
         report: JSON-able: `backend`, `estimated_success`, `idle_fidelity`, `score`, `depth`, `two_qubit_gates`,
             `layout`, `candidates`, and where several copies run side by side a line of each in `patches`.
         spec_hash: Content hash of the spec.
-        copies: The same circuit elsewhere on the device, to run beside this one; see `hardware.placement.packing`.
+        copies: Placements of the same circuit elsewhere on the device, to run beside this one; see
+            `hardware.placement.packing`.
     """
 
     circuit: QuantumCircuit
@@ -200,9 +201,9 @@ def transpile(
     """Place and translate a spec for a backend.
 
     Args:
-        spec: The circuit.
+        spec: Circuit and observables to be placed.
         backend: Device, local copy of one, or simulator.
-        embeddings_tried: So many of the best embeddings are transpiled.
+        embeddings_tried: Number of the best embeddings that are transpiled.
         preset_seeds: Candidates of the level-3 preset, seeds 0, 1, ...; at least 1.
 
     Returns:
@@ -268,10 +269,10 @@ def candidate(
     """Transpile with the preset of level 3 and score.
 
     Args:
-        spec: The circuit.
-        backend: The device.
+        spec: Circuit and observables to be placed.
+        backend: Device, local copy of one, or simulator.
         method: Name of the way to place it, for the report.
-        options: Of Qiskit's `transpile`, beside the level.
+        options: Further options of Qiskit's `transpile`, without the optimization level.
 
     Returns:
         ISA circuit, layout at the end, and a JSON-able line of a report.

@@ -41,39 +41,42 @@ class Plan(StoredPlan):
     """The bill of a run; `to_dict` is `plan.json`.
 
     Attributes:
-        backend: As asked for.
+        backend: Name of the backend, as asked for.
         device: The real device that the costs hold for.
-        mode: `job`, `batch` or `session`.
-        jobs: Jobs in all.
-        shots: Per parameter set.
+        mode: Execution mode: `job`, `batch` or `session`.
+        jobs: Number of jobs in all.
+        shots: Shots per parameter set.
         executions: Circuit executions in all.
-        seconds: Estimated device time.
-        budget_seconds: Limit, if any.
-        images: Images of the run.
-        steps: Denoising steps.
-        qpu_steps: Those with the bottleneck on the device.
-        primitive: `estimator` or `sampler`.
-        level: Resilience level of the Estimator.
-        pack: Copies of the circuit side by side.
+        seconds: Estimated device time in seconds.
+        budget_seconds: Limit of the device time in seconds; `None` sets no limit.
+        images: Number of images of the run.
+        steps: Number of denoising steps.
+        qpu_steps: Numbers of the denoising steps whose bottleneck runs on the device.
+        primitive: Primitive of Runtime, `estimator` or `sampler`.
+        level: Resilience level of the Estimator, 0, 1 or 2.
+        pack: Number of copies of the circuit side by side.
         patches: A line of each copy: `patch`, `layout`, `estimated_success`, ...
         calibrated: Date of the calibration that the circuit was placed by; `None` for a simulator.
-        rounds: Times that the run waits in the queue: one per such step or, where the circuits of all steps can be sent
-            together, one in all.
-        jobs_per_round: Jobs that are sent together.
+        rounds: Number of times that the run waits in the queue: one per step of `qpu_steps` or, where the circuits of
+            all steps can be sent together, one in all.
+        jobs_per_round: Number of jobs that are sent together.
         parameter_sets: Distinct circuits in all; where they depend on the images, the most that there can be.
-        step_by_step: What the same steps would take with a circuit per image and step: `jobs`, `executions`, `seconds`,
+        step_by_step: Costs of the same steps with a circuit per image and step: `jobs`, `executions`, `seconds`,
             `rounds`; `None` where that is the plan itself.
-        parameter_bytes: Parameter values of the largest request.
-        open_plan_share: Part of the Open plan's 600 s per 28 days.
-        remaining_seconds: What is left of the account's quota; `None` if unknown, or for a local backend.
-        quota_share: `seconds` as part of that.
-        levels: What the same steps would take at each resilience level and with the Sampler: `primitive`, `level`,
-            `jobs`, `executions`, `seconds`, `parameter_bytes`.
-        sensitivity: Per step, the output's dependence on the bottleneck; `None` where it was not needed.
-        config: What was asked for.
-        key: Names the run that the plan is for: model, circuit, layout, options but for mode and budget.
-        references: With `rescale` what is sent beside the run's own circuits: `sets`, reference points, which go with
-            the first round, and their `executions` and `seconds`. All are 0 where the run's own circuits serve.
+        parameter_bytes: Size in bytes of the parameter values in the largest request.
+        open_plan_share: Device time as a part of the 600 s per 28 days that the Open plan gives.
+        remaining_seconds: Seconds left of the account's quota; `None` if unknown, or for a local backend.
+        quota_share: Device time as a part of `remaining_seconds`; `None` where that is unknown or 0.
+        levels: Costs of the same steps at each resilience level and with the Sampler: `primitive`, `level`, `jobs`,
+            `executions`, `seconds`, `parameter_bytes`.
+        sensitivity: Dependence of the output on the bottleneck, one number for each step; `None` where it was not
+            needed.
+        config: Options that were asked for, JSON-able.
+        key: Hash that names the run that the plan is for: model, circuit, layout, and all options except mode and
+            budget.
+        references: Reference points that `rescale` sends beside the run's own circuits: their number `sets`, all in the
+            first round, and their `executions` and `seconds`. All are 0 where the run's own circuits serve; `None`
+            without `rescale`.
     """
 
     AGAIN = "plan again"
@@ -192,7 +195,7 @@ def make_plan(
             where they depend on the images of the step before.
         patches: Lines of the copies of the circuit.
         calibrated: Date of the calibration.
-        remaining_seconds: What is left of the account's quota.
+        remaining_seconds: Seconds left of the account's quota.
 
     Raises:
         BudgetError: The plan, or with `auto` even a single step, takes more than the budget.
@@ -265,11 +268,11 @@ def require_budget(budget: float | None, seconds: float, what: str, backend: str
     """Refuse what takes more device time than its budget.
 
     Args:
-        budget: Seconds; `None` sets no limit.
-        seconds: What is planned to be taken.
-        what: That takes it, for the message.
+        budget: Limit of the device time in seconds; `None` sets no limit.
+        seconds: Planned device time in seconds.
+        what: Name of the thing that takes the time, as the message begins with it.
         backend: Name of the device.
-        remedy: What could be made smaller.
+        remedy: Options that could be made smaller, as the message ends with them.
 
     Raises:
         BudgetError: Names both numbers.

@@ -32,10 +32,10 @@ class RoundCost:
     """Circuits that are sent together.
 
     Attributes:
-        jobs: Jobs that their parameter sets are split into.
+        jobs: Number of jobs that their parameter sets are split into.
         executions: Circuit executions of all of them.
-        seconds: Device time.
-        parameter_bytes: Of the largest request.
+        seconds: Estimated device time in seconds.
+        parameter_bytes: Size in bytes of the parameter values in the largest request.
     """
 
     jobs: int
@@ -95,10 +95,10 @@ def run_cost(cost_of: Callable[[int], RoundCost], sets: int, rounds: int, refere
     """Cost of a whole run.
 
     Args:
-        cost_of: Cost of so many parameter sets that are sent together.
-        sets: Parameter sets of a round.
-        rounds: Their number.
-        references: Further sets in the first round.
+        cost_of: Function that gives the cost of a number of parameter sets that are sent together.
+        sets: Number of parameter sets in a round.
+        rounds: Number of rounds in the run.
+        references: Number of further parameter sets in the first round.
     """
     first, later = cost_of(sets + references), cost_of(sets)
     return RoundCost(
@@ -126,10 +126,10 @@ def costs_by_level(
     Args:
         program: The circuit on the device.
         config: Options as configured.
-        cost: What the run costs as configured.
-        sets: Parameter sets of a round.
-        rounds: Their number.
-        references: Further sets in the first round.
+        cost: Cost of the run as configured.
+        sets: Number of parameter sets in a round.
+        rounds: Number of rounds in the run.
+        references: Number of further parameter sets in the first round.
         unet_seconds: Time of the network at home in all steps on the device, which a session is billed for.
     """
     narrow = without_idle_qubits(program)

@@ -14,8 +14,8 @@ def reference_sets(sets: int, rounds: int, copies: int) -> int:
     """How many reference points a tenth of a run's executions pays for; all copies run one in each repetition.
 
     Args:
-        sets: Parameter sets of a round.
-        rounds: Their number.
+        sets: Number of parameter sets in a round.
+        rounds: Number of rounds in the run.
         copies: Copies of the circuit side by side.
     """
     repetitions = rounds * -(-sets // copies)

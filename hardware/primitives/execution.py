@@ -58,8 +58,8 @@ def expected_job(program: Program, angles: NDArray[np.float64], options: Any) ->
 
     Args:
         program: The circuit on the device.
-        angles: `(B, n_in)` in radians.
-        options: Of the Estimator or of the Sampler.
+        angles: Input angles of the parameter sets, `(B, n_in)`, in radians.
+        options: Options of the Estimator or of the Sampler.
     """
     if program.parts:
         # Copies of one circuit with as many images each are prepared alike.
@@ -97,15 +97,9 @@ def job_sender(program: Program, angles: NDArray[np.float64], options: Any) -> C
     is the client's, for `ServiceJobs` to judge.
 
     Args:
-        program: What is executed. Copies that are simulated one by one are a local job each.
-        angles: `(B, n_in)`, radians.
-        options: Of the Estimator or of the Sampler, which decides for one of them.
-
-    Args:
-        program: The circuit on the device.
-        angles: `(B, n_in)` in radians.
-        options: Of the Estimator or of the Sampler.
-        mode: Backend, batch or session to run in.
+        program: Program to be executed. Copies that are simulated one by one are a local job each.
+        angles: Input angles of the parameter sets, `(B, n_in)`, in radians.
+        options: Options of the Estimator or of the Sampler, whose type decides for one of them.
 
     Returns:
         A function that takes a backend, batch or session, sends the job there and returns it without waiting.
@@ -137,9 +131,9 @@ def collect(job: Any, expected: ExpectedJob, outputs: int, samples: int) -> Expe
 
     Args:
         job: Sent, or found again; a local one is waited for.
-        expected: From `expected_job`, with the same angles and options.
-        outputs: n_out.
-        samples: B.
+        expected: Expected job that `expected_job` gave for the same angles and options.
+        outputs: Number of expectation values per parameter set, n_out.
+        samples: Number of parameter sets, B.
 
     Raises:
         ResultError: It is damaged; shots are missing; a shape is wrong; a value is not finite.
@@ -175,11 +169,12 @@ def collect_bits(job: Any, expected: ExpectedJob) -> NDArray[np.uint8]:
     """Take the sampled bits of a job that is done, of a circuit without parameters, and check them.
 
     Args:
-        job: As for `collect`.
-        expected: From `expected_job`, for a program whose observables are the Z of one qubit each.
+        job: Job of the client, sent or found again; a local one is waited for.
+        expected: Result of `expected_job` for a program whose observables are the Z of one qubit each.
 
     Returns:
-        `(shots, observables)`: shots in the order in which they were taken, of all repetitions of the circuit.
+        Bits 0 and 1, uint8 `(shots, observables)`: shots in the order in which they were taken, of all repetitions of
+        the circuit.
 
     Raises:
         ResultError: As for `collect`; or something is neither 0 nor 1, or is there twice.

@@ -17,12 +17,12 @@ class ExpectedJob:
 
     Attributes:
         executions: Circuit executions in all, each of one shot.
-        seconds: Estimated device time.
+        seconds: Estimated device time in seconds.
         parameter_bytes: Size of the parameter values in the request.
         shapes: Expected shape of each item's measured bits, without the last axis (bits).
         copies: Copies of the circuit in one execution.
-        readout: How sampled bits become expectation values; `None` for the Estimator.
-        parts: Of copies that are simulated one by one, each alone.
+        readout: Rule by which sampled bits become expectation values; `None` for the Estimator.
+        parts: Expected jobs of the copies that are simulated one by one; empty where there are none.
     """
 
     executions: int
@@ -42,8 +42,8 @@ class Expectations:
         values: Expectation values `(B, n_out)`; mitigated ones may leave [-1, 1].
         errors: Standard errors `(B, n_out)` as stated by the Estimator; NaN where its extrapolation to zero noise
             (level 2) has a value and an infinite error, as the fit to points without a trend has.
-        primitives: As the client decoded it: a `PrimitiveResult`, or one per copy that was simulated alone; empty if
-            read from a file.
+        primitives: Results as the client decoded them: a `PrimitiveResult`, or one per copy that was simulated alone;
+            empty if read from a file.
     """
 
     values: NDArray[np.float64]

@@ -15,7 +15,7 @@ def with_expressions(circuit: QuantumCircuit) -> QuantumCircuit:
     """Replace the fixed angles of gates that have free ones as well by constant expressions of those.
 
     Args:
-        circuit: Any circuit.
+        circuit: Circuit with any gates; it is not changed.
 
     Returns:
         The circuit itself where no gate mixes both, else a copy with the same parameters and the same unitary.

@@ -43,10 +43,10 @@ def estimator_options(
 
     Args:
         level: Resilience level 0, 1 or 2.
-        shots: Per parameter set (and per noise factor at level 2).
-        seed: For a local simulation only; devices draw their own randomness.
-        tags: By which the service finds it again.
-        max_seconds: The service ends the job after that much device time.
+        shots: Shots per parameter set (and per noise factor at level 2).
+        seed: Seed of a local simulation; a device draws its own randomness and ignores it.
+        tags: Tags by which the service finds the job again.
+        max_seconds: Device time in seconds after which the service ends the job; `None` sets no limit.
     """
     options = EstimatorOptions(resilience_level=level, default_shots=shots)
     return addressed(options, seed, tags, max_seconds)
@@ -59,9 +59,9 @@ def job_options(
 
     Args:
         config: Primitive, level, shots, mitigation.
-        seed: As for `estimator_options`, like all others.
-        tags: By which the service finds it again.
-        max_seconds: The service ends the job after that much device time.
+        seed: Seed of a local simulation; a device draws its own randomness and ignores it.
+        tags: Tags by which the service finds the job again.
+        max_seconds: Device time in seconds after which the service ends the job; `None` sets no limit.
     """
     if config.primitive == "sampler":
         kind = MitigatedSamplerOptions if config.readout_mitigation else SamplerOptions
@@ -86,9 +86,9 @@ def addressed(options: Any, seed: int | None, tags: Sequence[str], max_seconds: 
     """Options of one job from those of all: with its seed, its tags and its limit, as for `estimator_options`.
 
     Args:
-        options: Changed in place.
-        seed: For a local simulation only.
-        tags: By which the service finds the job again.
+        options: Options of the primitive, changed in place.
+        seed: Seed of a local simulation; `None` for a device, which draws its own randomness.
+        tags: Tags by which the service finds the job again.
         max_seconds: Device time after which the service ends the job; None sets no limit.
     """
     options.environment.job_tags = list(tags)

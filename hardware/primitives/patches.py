@@ -14,7 +14,11 @@ from hardware.placement.sharing import share
 
 @dataclass(frozen=True)
 class PatchJobs:
-    """The local jobs of the copies of one packed circuit, in their order; copies without an image have none."""
+    """The local jobs of the copies of one packed circuit, in their order; copies without an image have none.
+
+    Attributes:
+        jobs: Job objects of the local client, one per copy that runs an image.
+    """
 
     jobs: tuple[Any, ...]
 

@@ -33,7 +33,7 @@ class Readout:
 
     Attributes:
         qubits: Measured qubits, in the order of the bits.
-        terms: For each observable its strings of Z: coefficient and positions in `qubits`.
+        terms: Strings of Z of each observable: coefficient and positions in `qubits`.
     """
 
     qubits: tuple[int, ...]
@@ -65,7 +65,7 @@ class Readout:
         """Expectation values and their standard errors, `(rows, observables)` each.
 
         Args:
-            bits: `(rows, shots, qubits)`.
+            bits: Measured bits, bool `(rows, shots, qubits)`.
             calibration: Bits `(2, shots, qubits)` of all qubits in 0 and all in 1; `None` leaves readout errors in.
 
         Raises:
@@ -97,7 +97,7 @@ def sampler_pubs(program: Program, angles: NDArray[np.float64], calibrated: bool
 
     Args:
         program: The circuit on the device.
-        angles: `(B, n_in)` in radians.
+        angles: Input angles of the parameter sets, `(B, n_in)`, in radians.
         calibrated: Whether the readout errors are measured in the same job.
 
     Raises:

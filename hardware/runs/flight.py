@@ -25,7 +25,7 @@ class Flight:
 
     Attributes:
         run: The run, or one of its variants.
-        plan: As stored; `None` if nothing is planned.
+        plan: Stored plan; `None` if nothing is planned.
         sent: Ids of the plan's jobs.
         local: Whether they were simulated here, so that nothing of them is left at a service.
         finished: Whether the plan's images are done, or all its results are there.
@@ -49,7 +49,7 @@ class Flight:
         """Whether another plan would forget jobs that are paid for.
 
         Args:
-            key: Of the plan that is to take the place of the one here.
+            key: Key of the plan that is to take the place of the present one.
         """
         planned = self.plan is not None and self.plan.key == key
         return (self.underway and not planned) or any(row["for"] != key for row in self.open)
@@ -72,7 +72,7 @@ class Flight:
         """Cancel the jobs that have not ended, and say what was paid.
 
         Args:
-            echo: Called with that line.
+            echo: Function that is called with that line.
         """
         cancelled = cancel_jobs(self.run, self.open)
         spent = RunBudget(self.run).spent()

@@ -65,7 +65,7 @@ def replay(run: RunDirectory, echo: Callable[[str], None] = lambda line: None) -
     """Images and comparison of a finished run from its stored results; nothing is sent, no account is asked for.
 
     Args:
-        run: With a finished hardware stage.
+        run: Directory of a run with a finished hardware stage.
         echo: Called with a line that tells what is replayed.
 
     Returns:

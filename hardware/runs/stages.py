@@ -54,10 +54,10 @@ class Advance:
 
     Attributes:
         finished: Whether the images are done.
-        step: The next denoising step.
-        steps: All of them.
+        step: Number of the next denoising step, from 0.
+        steps: Number of all denoising steps.
         waits: Times that the run still waits in the queue, present jobs included.
-        message: One line for people.
+        message: One line of text that tells a person how far the run has come.
     """
 
     finished: bool
@@ -124,11 +124,11 @@ def submit(
     A local device computes them at once, since a local job ends with its process.
 
     Args:
-        run: Run directory.
-        config: As for `plan`; an unfinished run with other options is refused.
-        yes: Needed to send to a real device.
-        partial: Begin although the account has less device time left than the plan takes.
-        discard: Begin anew although jobs of another plan are in flight; those that are queued are cancelled.
+        run: Directory of the run.
+        config: Options of the plan; an unfinished run with other options is refused.
+        yes: Permission to send jobs to a real device; a local one needs none.
+        partial: Whether to begin although the account has less device time left than the plan takes.
+        discard: Whether to begin anew although jobs of another plan are in flight; those that are queued are cancelled.
         echo: Called with lines about what went wrong and was mended.
         show: Called with the plan of a run that begins, before anything is sent.
 
@@ -180,13 +180,13 @@ def infer(
     """Plan, submit and fetch in one: images with the bottleneck on a device, and the comparison with exact simulation.
 
     Args:
-        run: Run directory.
-        config: As for `plan`; `backend: replay` evaluates a finished run again, offline.
-        yes: Needed to send to a real device.
-        resume: Go on with an interrupted run, with the same images as without the interruption.
-        partial: Begin although the account has less device time left than the plan takes.
-        discard: Begin anew although jobs of another plan are in flight; those that are queued are cancelled.
-        wait_seconds: For one job at most; by default for ever.
+        run: Directory of the run.
+        config: Options of the plan; `backend: replay` evaluates a finished run again, offline.
+        yes: Permission to send jobs to a real device; a local one needs none.
+        resume: Whether to go on with an interrupted run, with the same images as without the interruption.
+        partial: Whether to begin although the account has less device time left than the plan takes.
+        discard: Whether to begin anew although jobs of another plan are in flight; those that are queued are cancelled.
+        wait_seconds: Longest time to wait for one job, in seconds; `None` waits for ever.
         echo: Called with lines that tell what goes on.
         show: Called with the plan before anything is sent, in place of a line about it.
         backend: The configuration's backend where it has been opened before.

@@ -34,9 +34,9 @@ class VariantDirectory(RunDirectory):
     """A run directory whose hardware stage lies in a folder of its own.
 
     Args:
-        run: The run.
-        key: Of its plan.
-        name: Of the variant.
+        run: Directory of the run that the variant belongs to.
+        key: Key of the run's plan.
+        name: Name of the variant, which its folder bears.
     """
 
     def __init__(self, run: RunDirectory, key: str, name: str) -> None:
@@ -60,12 +60,12 @@ def compare_variants(
     """Run the variants that are missing, and compare all of them with exact and noisy simulation.
 
     Args:
-        run: With a finished hardware stage, which gives backend, images, steps and shots.
-        levels: Of `0`, `1`, `2` (the Estimator's resilience levels) and `sampler`, each also with learned rescaling
-            (`1+rescale`; `rescale` alone is that of level 0); by default that of the run.
+        run: Directory of a run with a finished hardware stage, which gives backend, images, steps and shots.
+        levels: Names of levels: `0`, `1`, `2` (the Estimator's resilience levels) and `sampler`, each also with learned
+            rescaling (`1+rescale`; `rescale` alone is that of level 0); by default that of the run.
         packs: Images side by side, `auto` or numbers. By default that of the run; and on a local device, where it
             costs nothing, one by one as well at the first level, which shows what packing costs in accuracy.
-        yes: Needed to send to a real device.
+        yes: Permission to send jobs to a real device; a local one needs none.
         echo: Called with lines that tell what goes on.
 
     Returns:

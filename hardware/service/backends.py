@@ -87,7 +87,7 @@ def calibration_date(backend: BackendV2, *, refresh: bool = False) -> str | None
     """When the device was calibrated, ISO 8601; `None` for a simulator.
 
     Args:
-        backend: The device.
+        backend: Device, local copy of one, or simulator.
         refresh: Ask the service instead of what was read when the backend was opened.
     """
     if isinstance(backend, SavedBackend):
@@ -105,15 +105,16 @@ class BackendRow:
     """A line of `qhybrid hardware backends`.
 
     Attributes:
-        name: For `open_backend`.
-        qubits: Their number.
-        basis: Native gates.
+        name: Name that `open_backend` takes.
+        qubits: Number of qubits of the device.
+        basis: Names of the native gates.
         two_qubit_error: Median over the couplings; `None` where unknown.
         readout_error: Median over the qubits; `None` where unknown.
-        calibrated: ISO 8601 date.
-        queue: Pending jobs; `None` for a local backend.
+        calibrated: Date of the calibration, ISO 8601; `None` where unknown.
+        queue: Number of pending jobs; `None` for a local backend.
         plan: The account's plan for it, `open` or another; `None` for a local backend.
-        seconds_left: Device time that the plan has left; `None` where there is no limit, and for a local backend.
+        seconds_left: Device time in seconds that the plan has left; `None` where there is no limit, and for a local
+            backend.
     """
 
     name: str

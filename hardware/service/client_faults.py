@@ -34,7 +34,7 @@ class Fault:
         kind: `unauthorized`: only a new service object helps. `session closed`, `no sessions`: what they say.
             `unclear`: the request may or may not have been carried out, and may be repeated. `refused`: repeating it
             does not help.
-        message: One line without tokens.
+        message: One line of text that tells what went wrong, without tokens of the account.
         pause: Seconds that the service asks to wait; `None` if it does not say.
     """
 

@@ -44,13 +44,13 @@ def resolve_mode(mode: str, jobs_per_round: int, *, dependent: bool = False, ses
     of one round are independent and go together in a batch.
 
     Args:
-        mode: As configured: `auto`, `job`, `batch` or `session`.
-        jobs_per_round: Jobs that are sent together.
+        mode: Configured execution mode: `auto`, `job`, `batch` or `session`.
+        jobs_per_round: Number of jobs that are sent together.
         dependent: Whether several rounds follow each other.
         sessions: Whether the account's plan has sessions.
 
     Returns:
-        `job`, `batch` or `session`.
+        Execution mode: `job`, `batch` or `session`.
 
     Raises:
         HardwareError: `mode` is none of the four.

@@ -49,9 +49,9 @@ def limit_waiting(service: Any, connect_seconds: float, read_seconds: float) -> 
     """Limit how long each request of a service object waits; by itself the client waits for ever.
 
     Args:
-        service: A `QiskitRuntimeService`.
-        connect_seconds: For the connection.
-        read_seconds: For the next bytes of an answer.
+        service: Service object of Runtime's client, a `QiskitRuntimeService`.
+        connect_seconds: Longest time in seconds to wait for the connection.
+        read_seconds: Longest time in seconds to wait for the next bytes of an answer.
     """
     for client in service._get_api_clients().values():
         client._session._timeout = (connect_seconds, read_seconds)
@@ -64,7 +64,7 @@ def repeat_only_reads(service: Any) -> None:
     sends it looks whether it was carried out, and repeats it then.
 
     Args:
-        service: A `QiskitRuntimeService`.
+        service: Service object of Runtime's client, a `QiskitRuntimeService`.
     """
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
