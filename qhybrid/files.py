@@ -45,6 +45,23 @@ UNPACKING_ERRORS = (
 )
 
 
+CACHE_VARIABLE = "QHYBRID_CACHE"
+
+
+def user_folder(chosen: str | None) -> Path:
+    """A folder that the user named (`~` is their home), else the user's cache folder of this package."""
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("qhybrid"))
+
+
+def cache_folder(part: str) -> Path:
+    """Where what can be made again is kept: `part` of the environment's `QHYBRID_CACHE`, else of the user's."""
+    return user_folder(os.environ.get(CACHE_VARIABLE)) / part
+
+
 @dataclass(frozen=True)
 class InputFile:
     """A file or folder that a run is made from.

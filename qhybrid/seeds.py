@@ -1,4 +1,4 @@
-"""Where every random number of the project comes from: one scheme of seeds, in one module.
+"""Where every NumPy generator of the project comes from, and the seeds of torch's: one scheme, in one module.
 
 A draw is named by what it is for, by the seed that the user gave, and by its place (a step, an epoch, an attempt).
 The same name always gives the same numbers, whatever was drawn before, by whom and in which process, and different
@@ -15,11 +15,14 @@ The other functions keep, in value, what stored checkpoints, images and banks we
 - `evaluation_generator`: images and repeats that an evaluation draws, `[seed, number of the part]`.
 - `value_digest`: sampled expectation values, SHA-256 of the seed and the parameter values, so that equal calls give
   equal samples and a resumed training sees what the uninterrupted one would have seen.
+- `plain_generator`: numbers that stand alone, by one seed: angles at which a circuit is probed, bootstrap repeats, the
+  matrix of a hash.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -94,6 +97,15 @@ def generator(seed: int, purpose: str, *place: int) -> np.random.Generator:
     """
     name = purpose.encode()
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(len(name), *name, *place)))
+
+
+def plain_generator(seed: int | Sequence[int] | NDArray[np.uint32] | None) -> np.random.Generator:
+    """A generator for numbers that stand alone, seeded by one name as it is.
+
+    Args:
+        seed: An integer, or the words of a digest; `None` for numbers that nobody wants to repeat.
+    """
+    return np.random.default_rng(seed)
 
 
 def initial_seed(seed: int, part: Literal["unet", "gate", "circuit"]) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -43,6 +44,19 @@ def test_orders_and_shots_keep_their_values():
     ):
         expected = np.random.default_rng(seed_of(words) >> 2).random(5)
         assert name.shots_generator(attempt).random(5).tolist() == expected.tolist()
+
+
+def test_every_numpy_generator_is_made_in_the_module_of_seeds(root):
+    made = re.compile(
+        r"default_rng|RandomState|SeedSequence|np\.random\.(seed|PCG64|MT19937|Philox|rand|normal)|^import random"
+    )
+    guilty = {
+        str(path.relative_to(root))
+        for package in ("qhybrid", "hardware")
+        for path in (root / package).rglob("*.py")
+        if made.search(path.read_text())
+    }
+    assert guilty == {"qhybrid/seeds.py"}
 
 
 def test_a_permutation_is_fixed_for_all_versions():

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hardware.inference.reverse_process import Evaluate, ReverseProcess, ReverseState
 from hardware.inference.rounds import Round
+from qhybrid.seeds import plain_generator
 
 # The size of shot noise and device error together: the response of a real run, not an infinitesimal one.
 PERTURBATION = 0.1
@@ -37,7 +38,7 @@ def measure_sensitivity(process: ReverseProcess, perturbation: float = PERTURBAT
 def _shifted(process: ReverseProcess, perturbation: float) -> Evaluate:
     def evaluate(asked: Round) -> NDArray[np.float64]:
         values = process.exact.values(asked.angles)
-        signs = np.random.default_rng(asked.steps[0]).choice([-1.0, 1.0], size=values.shape)
+        signs = plain_generator(asked.steps[0]).choice([-1.0, 1.0], size=values.shape)
         return values + perturbation * signs
 
     return evaluate

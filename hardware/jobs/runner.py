@@ -25,6 +25,7 @@ from hardware.service.backends import is_local
 
 DOWNLOADS = 3
 DOWNLOAD_PAUSE = 0.5
+# Our choice: the service tells a job's usage some seconds after its end; an unknown charge counts as the job's limit.
 CHARGE_SECONDS = 20.0
 CHARGE_PAUSE = 1.0
 

@@ -27,6 +27,7 @@ from hardware.service.runtime_internals import api_client, failure_reason, insta
 from qhybrid.interruption import undisturbed
 
 ATTEMPTS = 5
+# Seconds that requests are repeated for before a run stops, to be resumed. Our choice: more than a service's restart.
 OUTAGE_SECONDS = 600.0
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0

@@ -16,7 +16,7 @@ from hardware.service.backends import is_local
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.bits import HASH_BLOCK, toeplitz_rate
 
-# A job that fails costs no more than about two minutes, and its bits fit into memory many times over.
+# Our choice: at 250 us per execution a job that fails costs two minutes, and its bits fit into memory many times over.
 EXECUTIONS_PER_JOB = 500_000
 # Fewer tell too little of a qubit's bias, and a job takes 2 s anyway.
 LEAST_EXECUTIONS = 4096

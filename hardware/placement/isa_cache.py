@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import qiskit
@@ -17,19 +15,8 @@ from hardware.errors import HardwareError
 from hardware.placement.transpilation import EMBEDDINGS_TRIED, PRESET_SEEDS, Transpiled, transpile
 from hardware.service.backends import calibration_date
 from qhybrid.errors import RunDirectoryError
+from qhybrid.files import cache_folder
 from qhybrid.quantum.circuits.spec import CircuitSpec
-
-CACHE_VARIABLE = "QHYBRID_CACHE"
-
-
-def cache_folder() -> Path:
-    """The environment's `QHYBRID_CACHE`, else the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser() / "isa"
-    import pooch
-
-    return Path(pooch.os_cache("qhybrid")) / "isa"
 
 
 def cached_transpile(spec: CircuitSpec, backend: BackendV2) -> Transpiled:
@@ -40,7 +27,7 @@ def cached_transpile(spec: CircuitSpec, backend: BackendV2) -> Transpiled:
     Raises:
         HardwareError: As for `transpile`.
     """
-    folder = cache_folder() / cache_key(spec, backend)
+    folder = cache_folder("isa") / cache_key(spec, backend)
     if (folder / "transpiled.json").exists():
         try:
             return Transpiled.load(folder)

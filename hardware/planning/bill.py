@@ -25,6 +25,7 @@ from hardware.stored_plans import StoredPlan
 from qhybrid.config import HardwareConfig
 
 # Device time that IBM's Open plan gives in 28 days (https://quantum.cloud.ibm.com/docs/guides/plans-overview).
+# 10 minutes, "Open Plan" of IBM Quantum's plans overview.
 OPEN_PLAN_SECONDS = 600.0
 # `auto` stops adding steps once these carry so much of the output's dependence on the bottleneck.
 SENSITIVITY_SHARE = 0.9

@@ -20,7 +20,9 @@ from hardware.primitives.execution import ExpectedJob, expected_job
 from hardware.primitives.options import LEVEL_MITIGATION, job_options
 from qhybrid.config import HardwareConfig
 
-MAX_EXECUTIONS_PER_JOB = 10_000_000
+# "Job limits" of IBM's documentation of Runtime gives 5 million on one page and 10 million on another: the smaller one.
+MAX_EXECUTIONS_PER_JOB = 5_000_000
+# The same page: the service cancels a job after 3 hours on the device.
 MAX_SECONDS_PER_JOB = 3 * 3600.0
 # 1,600 parameter sets in one request have timed out, and a request holds a few MB.
 MAX_PARAMETER_SETS_PER_JOB = 1000

@@ -21,6 +21,7 @@ NO_SESSIONS = 1352
 Kind = Literal["unauthorized", "session closed", "no sessions", "unclear", "refused"]
 
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524})
+# Seconds; a longer `Retry-After` would outlast the time that an outage is waited for (`service_jobs.OUTAGE_SECONDS`).
 _LONGEST_PAUSE = 600.0
 # An access token is a JSON web token, whose parts begin with `eyJ`; a key follows the word that names it.
 _SECRET = re.compile(r"(?i)\b(bearer|apikey)[\s:=]+\S+|\beyJ[\w-]+\.[\w.-]+")

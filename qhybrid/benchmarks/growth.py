@@ -12,11 +12,12 @@ from qhybrid.benchmarks.layer import BATCH, LAYERS, floor, peak_memory_mb
 from qhybrid.benchmarks.peers import Problem, layer_step, quantum_layer
 from qhybrid.benchmarks.turns import interleave, timer
 from qhybrid.quantum.circuits.ansatz import benchmark_spec
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.engine.compiler.paulis import collect, pauli_terms
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK
-from qhybrid.quantum.engine.kernels.vectors import LANES
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit
+from qhybrid.seeds import plain_generator
 
 AXES = {
     "batch": [8, 16, 32, 64, 128, 256, 512, 1024],
@@ -122,7 +123,7 @@ def precision(
     rows = []
     for depth in layers:
         spec = benchmark_spec(qubits, depth)
-        rng = np.random.default_rng(depth)
+        rng = plain_generator(depth)
         values = rng.uniform(-np.pi, np.pi, (batch, len(spec.inputs) + len(spec.weights)))
         grad_output = rng.normal(size=(batch, qubits))
         grad_output /= np.linalg.norm(grad_output, axis=1, keepdims=True)

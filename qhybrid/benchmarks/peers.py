@@ -20,6 +20,7 @@ from qhybrid.quantum.circuits.ansatz import benchmark_spec
 from qhybrid.quantum.estimators.aer import AerEstimator
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
 from qhybrid.quantum.layer.layer import QuantumLayer, build_qnn
+from qhybrid.seeds import plain_generator
 
 Floats = NDArray[np.float32]
 Answer = tuple[Any, Any, Any]
@@ -45,7 +46,7 @@ class Problem:
             layers: Layers of the circuit.
             batch: Number of samples.
         """
-        rng = np.random.default_rng(qubits)
+        rng = plain_generator(qubits)
         return cls(
             qubits,
             layers,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qhybrid.errors import DataError
+from qhybrid.files import user_folder
 
 ROOT_VARIABLE = "QHYBRID_DATA"
 
@@ -28,12 +29,7 @@ class RemoteFile:
 
 def data_root(root: str | None) -> Path:
     """The data folder: `root` if given, else the environment's `QHYBRID_DATA`, else the user's cache folder."""
-    chosen = root or os.environ.get(ROOT_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("qhybrid"))
+    return user_folder(root or os.environ.get(ROOT_VARIABLE))
 
 
 def obtain(file: RemoteFile, root: Path, *, download: bool) -> Path:

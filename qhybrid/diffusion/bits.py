@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.diffusion.errors import NoiseError
+from qhybrid.seeds import plain_generator
 
 Bits = NDArray[np.uint8]
 
@@ -56,7 +57,7 @@ def toeplitz(raw: Bits, entropy_per_bit: float, seed: int = 0) -> Bits:
     size = _hashed_bits(entropy_per_bit)
     if size < 1:
         raise NoiseError(f"min-entropy of {entropy_per_bit:.4f} per bit is too little to extract anything from")
-    diagonals = np.random.default_rng(seed).integers(0, 2, HASH_BLOCK + size - 1, dtype=np.uint8).astype(np.float32)
+    diagonals = plain_generator(seed).integers(0, 2, HASH_BLOCK + size - 1, dtype=np.uint8).astype(np.float32)
     matrix = np.lib.stride_tricks.sliding_window_view(diagonals, size)[::-1]
     blocks = raw.reshape(-1)[: raw.size // HASH_BLOCK * HASH_BLOCK].reshape(-1, HASH_BLOCK)
     # Sums of at most 2,048 ones are exact in float32, where the product is fastest.

@@ -21,7 +21,7 @@ from torch import Tensor
 from qhybrid.config import SimulatedNoiseConfig
 from qhybrid.diffusion.bits import HASH_BLOCK, BitLaw, Bits, min_entropy, toeplitz, von_neumann
 from qhybrid.diffusion.errors import NoiseError
-from qhybrid.seeds import Stream
+from qhybrid.seeds import Stream, plain_generator
 
 IDEAL = "aer"
 _LAYERS = 2
@@ -214,7 +214,7 @@ def entangling_circuit(qubits: int) -> Any:
 
     spec = build_spec("ry_rz_ladder", qubits, _LAYERS)
     parameters = [*spec.inputs, *spec.weights]
-    angles = np.random.default_rng(_ANGLE_SEED).uniform(0.25 * np.pi, 0.75 * np.pi, len(parameters))
+    angles = plain_generator(_ANGLE_SEED).uniform(0.25 * np.pi, 0.75 * np.pi, len(parameters))
     return spec.circuit.assign_parameters(dict(zip(parameters, angles, strict=True)))
 
 

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from qhybrid.data import ImageData, to_tensor
 from qhybrid.errors import EvaluationError, RunDirectoryError
 from qhybrid.evaluation.classifier import FEATURE_DIM, Classifier
-from qhybrid.files import atomic_path
+from qhybrid.files import atomic_path, cache_folder
 from qhybrid.progress import progress
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -
     key = hashlib.sha256(
         json.dumps([full.checksum, ARCHITECTURE, seed, side, channels, classes, multi_label]).encode()
     ).hexdigest()
-    path = cache_folder() / f"{full.name}-{key[:16]}.safetensors"
+    path = cache_folder("features") / f"{full.name}-{key[:16]}.safetensors"
     network = _initial(seed, channels, side, classes)
     cached = _read(path, network)
     if cached is not None:
@@ -154,7 +154,7 @@ def stored_extractor(record: Mapping[str, Any], *, channels: int, image_size: in
         channels: Of the images, 1 or 3.
         image_size: Their side in pixels.
     """
-    for path in sorted(cache_folder().glob(f"{record['dataset']}-*.safetensors")):
+    for path in sorted(cache_folder("features").glob(f"{record['dataset']}-*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
                 kept = json.loads(file.metadata()["record"])
@@ -171,15 +171,6 @@ def stored_extractor(record: Mapping[str, Any], *, channels: int, image_size: in
                 else FeatureExtractor(network, *found, kept.get("multi_label", False), cached=True)
             )
     return None
-
-
-def cache_folder() -> Path:
-    """Where trained classifiers are kept: `$QHYBRID_CACHE/features`, else the user's cache folder of qhybrid."""
-    if root := os.environ.get("QHYBRID_CACHE"):
-        return Path(root) / "features"
-    import pooch
-
-    return Path(pooch.os_cache("qhybrid")) / "features"
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.evaluation.intervals import CONFIDENCE, Interval
+from qhybrid.seeds import plain_generator
 
 _BOOTSTRAP_REPEATS = 20_000
 _EXACT_UP_TO = 20
@@ -30,7 +31,7 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
         return None
     sample = np.asarray(values, dtype=np.float64)
     tail = norm.cdf(np.sqrt(count / (count - 1)) * t.ppf((1 - CONFIDENCE) / 2, count - 1))
-    draws = np.random.default_rng(0).integers(0, count, (_BOOTSTRAP_REPEATS, count))
+    draws = plain_generator(0).integers(0, count, (_BOOTSTRAP_REPEATS, count))
     low, high = np.quantile(sample[draws].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
@@ -51,7 +52,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
         signs = (1 - 2 * ((codes[:, None] >> np.arange(count)) & 1)).astype(np.float64)
         extra = 0
     else:
-        signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), (_RANDOM_FLIPS, count))
+        signs = plain_generator(0).choice(np.array([-1.0, 1.0]), (_RANDOM_FLIPS, count))
         extra = 1  # the observed signs are one of the draws, so that p is never 0
     sums = np.abs(signs @ sample)
     # Equal sums must count as equal, whatever order they were added in.

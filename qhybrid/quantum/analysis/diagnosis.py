@@ -24,6 +24,7 @@ from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.engine.compiler.lowering import Rotation, lower
 from qhybrid.quantum.engine.compiler.paulis import collect, pauli_terms
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit
+from qhybrid.seeds import plain_generator
 
 _SUSPICIOUS = 1e-4
 _ZERO = 1e-12
@@ -87,7 +88,7 @@ def diagnose(spec: CircuitSpec, draws: int = 32, seed: int = 0) -> Diagnosis:
     require_feasible(spec, draws)
     parameters = [*spec.inputs, *spec.weights]
     names = tuple(parameter.name for parameter in parameters)
-    points = np.random.default_rng(seed).uniform(-np.pi, np.pi, (draws, len(parameters)))
+    points = plain_generator(seed).uniform(-np.pi, np.pi, (draws, len(parameters)))
     compiled = _compile(spec, double=False)
     jacobian = _jacobian(compiled, points)
     proven = set(range(len(names))) - compiled.influential

@@ -22,7 +22,7 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.feasibility import require_feasible
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.engine.statevector.states import States, simulate
-from qhybrid.seeds import generator
+from qhybrid.seeds import generator, plain_generator
 
 BINS = 75
 """Bins of the fidelity histogram, as in the paper."""
@@ -73,7 +73,7 @@ def measure_capability(spec: CircuitSpec, pairs: int = 1000, seed: int = 0) -> C
         raise CircuitError(f"expressibility from {pairs} pairs of states: at least 1 is needed")
     require_feasible(spec, 2 * pairs)
     parameters = [*spec.inputs, *spec.weights]
-    rng = np.random.default_rng(seed)
+    rng = plain_generator(seed)
     # In parts, so that memory does not grow with the number of pairs.
     step = max(1, 2**20 >> spec.num_qubits)
     fidelity, measure = [], []

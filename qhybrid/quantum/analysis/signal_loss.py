@@ -20,6 +20,7 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
 from qhybrid.quantum.estimators.pubs import evaluate_pub
+from qhybrid.seeds import plain_generator
 
 _CONSTANT = 1e-6
 
@@ -78,7 +79,7 @@ def measure_shrinkage(spec: CircuitSpec, noisy: BaseEstimatorV2, draws: int = 32
     """
     if draws < 3:
         raise CircuitError(f"a line through {draws} points tells nothing: give at least 3 draws")
-    points = np.random.default_rng(seed).uniform(-np.pi, np.pi, (draws, len(spec.inputs) + len(spec.weights)))
+    points = plain_generator(seed).uniform(-np.pi, np.pi, (draws, len(spec.inputs) + len(spec.weights)))
     exact, found = _values(spec, CompiledEstimator(), points), _values(spec, noisy, points)
     slopes: list[float | None] = []
     offsets, residuals = [], []

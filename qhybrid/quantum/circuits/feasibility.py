@@ -6,7 +6,8 @@ from qhybrid.config.quantum import MAX_NOISY_QUBITS
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.spec import CircuitSpec
 
-_LANES = 8
+LANES = 8
+"""Samples that lie side by side: 256 bits of float32, the widest vector that every x86-64 core with AVX2 has."""
 _MAX_QUBITS = 30
 
 
@@ -47,8 +48,8 @@ def require_feasible_under_noise(qubits: int) -> None:
     """
     if qubits > MAX_NOISY_QUBITS:
         raise CircuitError(
-            f"{qubits} qubits under noise: a density matrix takes {_readable(_LANES * 4 << 2 * qubits)} of memory for "
-            f"each step and {_LANES} samples (4^{qubits} numbers each) and is followed for at most "
+            f"{qubits} qubits under noise: a density matrix takes {_readable(LANES * 4 << 2 * qubits)} of memory for "
+            f"each step and {LANES} samples (4^{qubits} numbers each) and is followed for at most "
             f"{MAX_NOISY_QUBITS} qubits; use Aer's trajectories: AerEstimator(noise_model, shots=...), or "
             "`simulator: aer` with `shots`"
         )
@@ -60,7 +61,7 @@ def _state_bytes(qubits: int) -> int:
 
 def _working_bytes(qubits: int) -> int:
     """Three states (psi, lambda, spare) of one slice of samples; more samples go one slice after the other."""
-    return 3 * _LANES * _state_bytes(qubits)
+    return 3 * LANES * _state_bytes(qubits)
 
 
 def _readable(size: int) -> str:

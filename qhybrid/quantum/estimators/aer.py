@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.primitives import PrimitiveJob
 from qiskit.primitives.containers import EstimatorPubLike, PrimitiveResult, PubResult
@@ -30,7 +29,7 @@ from qhybrid.quantum.estimators.base import SimulatingEstimator
 from qhybrid.quantum.estimators.pubs import shots_of, submitted
 from qhybrid.quantum.noise.aer_model import without_readout
 from qhybrid.quantum.noise.readout import readout_factors
-from qhybrid.seeds import value_digest
+from qhybrid.seeds import plain_generator, value_digest
 
 _CACHE_SIZE = 32
 _MAX_DENSITY_QUBITS = 12
@@ -145,7 +144,7 @@ class AerEstimator(SimulatingEstimator):
 
     def _draw_seed(self, tasks: Sequence[PubTask]) -> int:
         if self.seed is None:
-            return int(np.random.default_rng().integers(2**31))
+            return int(plain_generator(None).integers(2**31))
         digest = value_digest(repr(self.seed), *(task.values for task in tasks))
         return int.from_bytes(digest[:4], "little") >> 1
 

@@ -17,10 +17,15 @@ from qiskit.transpiler.exceptions import TranspilerError
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.engine.compiler.angle_expansion import STANDARD_GATES
 from qhybrid.quantum.engine.compiler.lowering import is_free
-from qhybrid.quantum.noise.gate_noise import error_name, flat_instructions, named_instructions, warn_of_noiseless
+from qhybrid.quantum.noise.gate_noise import (
+    NOT_GATES,
+    error_name,
+    flat_instructions,
+    named_instructions,
+    warn_of_noiseless,
+)
 
-_NO_GATES = frozenset({"measure", "reset", "delay", "barrier"})
-_STANDARD = frozenset(STANDARD_GATES) - _NO_GATES
+_STANDARD = frozenset(STANDARD_GATES) - NOT_GATES
 _KEPT = "kept_"
 _MAX_MATRIX_QUBITS = 6
 
@@ -68,7 +73,7 @@ class AerGates:
         kept = {index for index, (operation, _) in enumerate(steps) if self._is_kept(operation)}
         present = {operation.name for index, (operation, _) in enumerate(steps) if index not in kept}
         wanted = self._named & self._simulable or self._simulable
-        if present <= wanted | _NO_GATES:
+        if present <= wanted | NOT_GATES:
             return _assembled(circuit, steps)
         return self._translated(circuit, steps, kept, wanted & _STANDARD)
 
@@ -96,11 +101,11 @@ class AerGates:
 
     def _is_kept(self, operation: Any) -> bool:
         """Whether translating the instruction would lose its error."""
-        return operation.name not in _NO_GATES and error_name(operation, self._labels) in self._named
+        return operation.name not in NOT_GATES and error_name(operation, self._labels) in self._named
 
     def _runnable(self, operation: Any, qubits: tuple[int, ...]) -> Placed:
         """An instruction that the model names in a form that Aer runs: a matrix under the name of its errors."""
-        unknown = operation.name not in self._simulable | _NO_GATES
+        unknown = operation.name not in self._simulable | NOT_GATES
         if not self._named or not unknown or not self._names(operation):
             return operation, qubits
         name = error_name(operation, self._labels)
@@ -136,9 +141,9 @@ class AerGates:
         try:
             made = _transpiled(written, basis, stand_ins)
         except TranspilerError:
-            outside = {operation.name for operation, _ in steps} - self._simulable - _NO_GATES - stand_ins.keys()
+            outside = {operation.name for operation, _ in steps} - self._simulable - NOT_GATES - stand_ins.keys()
             made = _transpiled(written, self._simulable & _STANDARD, stand_ins) if outside else written
-            noiseless = {step.operation.name for step in made.data} - self._named - _NO_GATES - stand_ins.keys()
+            noiseless = {step.operation.name for step in made.data} - self._named - NOT_GATES - stand_ins.keys()
             if noiseless:
                 warn_of_noiseless(noiseless, self.basis)
         if not stand_ins:

@@ -22,7 +22,7 @@ from qhybrid.quantum.engine.density.circuit import DensityCircuit
 from qhybrid.quantum.engine.statevector.circuit import CompiledCircuit
 from qhybrid.quantum.estimators.distributions import Distribution, Setting
 from qhybrid.quantum.noise.channels import NoisyOp
-from qhybrid.seeds import value_digest
+from qhybrid.seeds import plain_generator, value_digest
 
 Array = NDArray[np.float64]
 Gradient = Literal["exact", "parameter_shift"]
@@ -134,9 +134,9 @@ class SampledCircuit:
 
     def _generator(self, values: Array, purpose: int) -> np.random.Generator:
         if self._seed is None:
-            return np.random.default_rng()
+            return plain_generator(None)
         digest = value_digest(f"{self._seed} {purpose}", values)
-        return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+        return plain_generator(int.from_bytes(digest[:16], "little"))
 
 
 class AngleMap:

@@ -21,7 +21,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.estimators.pubs import evaluate_pub
-from qhybrid.seeds import value_digest
+from qhybrid.seeds import plain_generator, value_digest
 
 Array = NDArray[np.float64]
 
@@ -115,6 +115,6 @@ class PerturbedCircuit:
         if not wanted or not len(values):
             return np.zeros((0, *values.shape))
         digest = value_digest(repr(self._settings.seed), values)
-        rng = np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+        rng = plain_generator(np.frombuffer(digest, dtype=np.uint32))
         signs = rng.choice([-1.0, 1.0], (self._settings.directions, *values.shape))
         return signs * np.isin(np.arange(values.shape[1]), sorted(wanted))

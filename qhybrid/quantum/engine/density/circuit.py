@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.circuits.feasibility import require_feasible_under_noise
+from qhybrid.quantum.circuits.feasibility import LANES, require_feasible_under_noise
 from qhybrid.quantum.engine.compiler.absorption import drop_idle_qubits
 from qhybrid.quantum.engine.compiler.angles import Features
 from qhybrid.quantum.engine.compiler.lowering import Rotation
@@ -29,7 +29,6 @@ from qhybrid.quantum.engine.density.interpreter import density_backward, density
 from qhybrid.quantum.engine.density.program import DensityProgram, assemble_density
 from qhybrid.quantum.engine.density.workspace import DensityWorkspace, make_density_workspace
 from qhybrid.quantum.engine.kernels.threads import available_threads, in_threads
-from qhybrid.quantum.engine.kernels.vectors import LANES
 from qhybrid.quantum.engine.statevector.varying import varying_parts
 from qhybrid.quantum.noise.channels import NoisyOp, absorb_channels, merge_channels
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.density.gates import (
     affine,
     affine_back,
@@ -28,7 +29,7 @@ from qhybrid.quantum.engine.density.maps import (
 from qhybrid.quantum.engine.density.program import BLOCK, ROTATE, TABLE, DensityProgram
 from qhybrid.quantum.engine.density.workspace import DensityWorkspace
 from qhybrid.quantum.engine.kernels.compilation import kernel
-from qhybrid.quantum.engine.kernels.vectors import LANES, add_lane
+from qhybrid.quantum.engine.kernels.vectors import add_lane
 
 
 @kernel

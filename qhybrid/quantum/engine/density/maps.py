@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.density.program import DensityProgram
 from qhybrid.quantum.engine.density.workspace import DensityWorkspace
 from qhybrid.quantum.engine.kernels.compilation import kernel
 from qhybrid.quantum.engine.kernels.opcodes import FIXED_ELEMENT, SUM_RUN
 from qhybrid.quantum.engine.kernels.trigonometry import store_turn
-from qhybrid.quantum.engine.kernels.vectors import LANES, add_lane, fma, staged
+from qhybrid.quantum.engine.kernels.vectors import add_lane, fma, staged
 
 
 @kernel

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.density.program import DensityProgram
-from qhybrid.quantum.engine.kernels.vectors import LANES
 
 
 class DensityWorkspace(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.kernels.compilation import lean_kernel
-from qhybrid.quantum.engine.kernels.vectors import LANES
 
 
 @lean_kernel

@@ -19,8 +19,8 @@ from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
-LANES = 8
-"""Samples that lie side by side: 256 bits of float32, the widest vector that every x86-64 core with AVX2 has."""
+from qhybrid.quantum.circuits.feasibility import LANES
+
 # A product followed by a sum may become one fused instruction.
 _FLAGS = ("contract",)
 _WORD = ir.IntType(8 * np.dtype(np.intp).itemsize)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.kernels.compilation import lean_kernel
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK, DENSE, PERMUTE, ROTATE, SUM_RUN
 from qhybrid.quantum.engine.kernels.vectors import (
-    LANES,
     Amplitude,
     add_lane,
     combine,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.kernels.compilation import lean_kernel
 from qhybrid.quantum.engine.kernels.opcodes import FIXED_ELEMENT
 from qhybrid.quantum.engine.kernels.trigonometry import store_turn
-from qhybrid.quantum.engine.kernels.vectors import LANES, Amplitude, add_lane, combine, staged
+from qhybrid.quantum.engine.kernels.vectors import Amplitude, add_lane, combine, staged
 from qhybrid.quantum.engine.statevector.gates import load_unitary
 from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 from qhybrid.quantum.engine.statevector.workspace import Workspace

@@ -20,13 +20,12 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 
 from qhybrid.errors import CircuitError
-from qhybrid.quantum.circuits.feasibility import require_feasible
+from qhybrid.quantum.circuits.feasibility import LANES, require_feasible
 from qhybrid.quantum.engine.compiler.absorption import absorb, drop_idle_qubits
 from qhybrid.quantum.engine.compiler.angles import Features, joined
 from qhybrid.quantum.engine.compiler.lowering import Rotation, lower
 from qhybrid.quantum.engine.compiler.paulis import Observables
 from qhybrid.quantum.engine.kernels.threads import available_threads, in_threads
-from qhybrid.quantum.engine.kernels.vectors import LANES
 from qhybrid.quantum.engine.statevector.interpreter import run_backward, run_forward
 from qhybrid.quantum.engine.statevector.program import StateVectorProgram, assemble
 from qhybrid.quantum.engine.statevector.tensors import TorchCircuit

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.kernels.compilation import lean_kernel
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK, DENSE, PERMUTE, ROTATE
-from qhybrid.quantum.engine.kernels.vectors import LANES, Amplitude, add_lane, combine, staged, store_lane, zero_lane
+from qhybrid.quantum.engine.kernels.vectors import Amplitude, add_lane, combine, staged, store_lane, zero_lane
 from qhybrid.quantum.engine.statevector.blocks import initial_unitary
 from qhybrid.quantum.engine.statevector.gates import block, dense, load_unitary, odd, overlap, permute, rotate
 from qhybrid.quantum.engine.statevector.program import StateVectorProgram

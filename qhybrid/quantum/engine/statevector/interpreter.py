@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.kernels.compilation import lean_kernel
-from qhybrid.quantum.engine.kernels.vectors import LANES, load_lane, store_lane
+from qhybrid.quantum.engine.kernels.vectors import load_lane, store_lane
 from qhybrid.quantum.engine.statevector.backward import start_lambda, sweep_back, write_gradient
 from qhybrid.quantum.engine.statevector.blocks import prepare
 from qhybrid.quantum.engine.statevector.forward import evolve, expectations, write_outputs

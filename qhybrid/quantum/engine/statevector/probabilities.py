@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.compiler.lowering import Fixed, Op, Rotation
 from qhybrid.quantum.engine.compiler.paulis import pauli_of
 from qhybrid.quantum.engine.kernels.compilation import kernel
-from qhybrid.quantum.engine.kernels.vectors import LANES, fma, staged
+from qhybrid.quantum.engine.kernels.vectors import fma, staged
 from qhybrid.quantum.engine.statevector.gates import dense, rotate
 
 _MAX_DENSE = 64

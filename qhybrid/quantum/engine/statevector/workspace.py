@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qhybrid.quantum.circuits.feasibility import LANES
 from qhybrid.quantum.engine.kernels.opcodes import MAX_DENSE_STATES, SIGN_CHUNK
-from qhybrid.quantum.engine.kernels.vectors import LANES
 from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 
 
