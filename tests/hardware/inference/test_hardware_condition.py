@@ -40,13 +40,15 @@ def test_images_of_a_device_have_classes_in_turn_and_twins_of_the_same_class(tmp
     with np.load(run.hardware / "images.npz") as file:
         found = dict(file)
     assert found["labels"].tolist() == [0, 2, 3, 0, 2]
-    assert np.abs(found["images"].astype(int) - found["exact"]).mean() < 10
     # What exact simulation makes is what sampling makes of the same seeds and labels.
     sampling = SamplingConfig(steps=3, images=5)
     twins = generate(load_checkpoint(run.path), sampling, list(range(5)), labels=found["labels"])
     assert np.abs(twins.astype(int) - found["exact"]).max() <= 1
     others = generate(load_checkpoint(run.path), sampling, list(range(5)), labels=np.roll(found["labels"], 1))
     assert np.abs(others.astype(int) - found["exact"]).max() > 5
+    # Random weights make of a little shot noise a lot, and still the twins are by far the nearest.
+    nearest = np.abs(found["images"].astype(int) - found["exact"]).mean()
+    assert nearest < np.abs(found["images"].astype(int) - others).mean() / 2
 
 
 @pytest.mark.parametrize(("sees", "known"), [(["class", "time"], True), (["image", "class", "time"], False)])
