@@ -65,10 +65,12 @@ def test_notebook_shows_digits_that_come_through_the_circuit(facts):
 def test_notebook_compares_every_level(facts):
     levels = [name.split(",")[0] for name in facts["names"]]
     # Level 0 twice: packed as the run, and one by one.
-    assert levels == ["noisy simulation", "level 0", "level 0", "level 1", "level 2", "sampler"]
+    assert levels == ["noisy simulation", "level 0", "level 0", "level 0+rescale", "level 1", "sampler"]
     # Which level comes closest depends on the weights, and they on the machine's rounding: the price does not.
-    assert facts["paid"] == [5120, 40960, 6144, 16384, 7168]
-    assert facts["rms"][0] < 0.1
+    assert facts["paid"] == [5120, 40960, 5120, 6144, 7168]
+    assert facts["rms"][0] < 0.12
+    # Learned from the run's own circuits, at no execution more.
+    assert facts["rms"][3] < facts["rms"][1] / 2
     assert max(facts["rms"]) < 0.25
 
 

@@ -14,6 +14,7 @@ from hardware.inference import references
 from hardware.inference.affine import Measured
 from hardware.inference.rescaling import learn, spread_points
 from hardware.inference.workload import planned_workload
+from hardware.jobs import service_jobs
 from hardware.jobs.job_log import JobLog
 from hardware.runs.stages import compare_run
 from hardware.runs.variants import compare_variants
@@ -133,6 +134,7 @@ def test_a_process_that_dies_after_sending_resumes_to_the_same_images(
         append(self, event, **fields)
 
     monkeypatch.setattr(JobLog, "append", die)
+    monkeypatch.setattr(service_jobs, "LOOK_SECONDS", 0.5)
     for again in (False, True):
         with pytest.raises(Lost):
             hardware.infer(run, options(), yes=True, resume=again)
@@ -189,7 +191,7 @@ def test_rescaling_needs_points_enough(run: RunDirectory, make_run: MakeRun) -> 
 
 
 def test_rescaled_stands_among_the_levels(run: RunDirectory) -> None:
-    hardware.infer(run, options(backend="fake_torino", rescale=False, shots=4096))
+    hardware.infer(run, options(backend="fake_manila", rescale=False, shots=4096))
     found = compare_variants(run, ["0", "rescale", "sampler+rescale"])
     rows = {row["name"]: row for row in found["variants"]}
     assert list(rows) == [

@@ -79,7 +79,7 @@ def observables(draw: st.DrawFn, num_qubits: int) -> list[SparsePauliOp]:
     return [SparsePauliOp.from_list(draw(terms)) for _ in range(draw(st.integers(1, 3)))]
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_values_and_gradients(data: st.DataObject) -> None:
     circuit = data.draw(circuits())

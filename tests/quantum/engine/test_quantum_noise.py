@@ -110,7 +110,7 @@ def expected(circuit: QuantumCircuit, model: NoiseModel, observables: list[Spars
     return [float(np.real(state.expectation_value(observable))) for observable in observables]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.data())
 def test_random_noise_models_agree_with_aer(data: st.DataObject) -> None:
     circuit = data.draw(circuits())
