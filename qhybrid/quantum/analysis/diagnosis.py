@@ -48,15 +48,15 @@ class Diagnosis:
     """Trainability of a circuit.
 
     Attributes:
-        parameters: Names, inputs first.
-        inputs: Those that carry data.
-        dead: Weights that no expectation value depends on, by either criterion.
-        dead_inputs: The same for inputs.
-        proven: Those of both that are dead by structure.
+        parameters: Names of all parameters, inputs first.
+        inputs: Names of the parameters that carry data.
+        dead: Names of the weights that no expectation value depends on, by either criterion.
+        dead_inputs: Names of the inputs that no expectation value depends on, by either criterion.
+        proven: Names of the weights and inputs that are dead by structure.
         gradient_variance: Variance of d<O_m>/d(parameter) over uniformly drawn angles, mean over observables.
-        light_cones: One per observable.
-        draws: Random points behind the numbers.
-        seed: Of the draws.
+        light_cones: Qubits and parameters that matter for each observable.
+        draws: Number of random points behind the numbers.
+        seed: Seed of the random points.
     """
 
     parameters: tuple[str, ...]
@@ -78,9 +78,9 @@ def diagnose(spec: CircuitSpec, draws: int = 32, seed: int = 0) -> Diagnosis:
     """Find dead parameters, gradient variances and light cones.
 
     Args:
-        spec: The circuit.
-        draws: Random points, all angles uniform in [-pi, pi].
-        seed: Of the points.
+        spec: Circuit and observables to be examined.
+        draws: Number of random points, all angles uniform in [-pi, pi].
+        seed: Seed of the random points.
 
     Raises:
         CircuitError: The circuit cannot be simulated exactly on this machine.

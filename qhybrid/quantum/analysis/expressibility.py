@@ -35,13 +35,14 @@ class Capability:
 
     Attributes:
         expressibility: KL divergence from Haar, in nats; smaller is more expressive.
-        haar_floor: What Haar-random states themselves give with as many pairs: the estimate's bias.
-        idle: What a circuit that always gives the same state would give, (2^n - 1) ln(bins).
+        haar_floor: Divergence in nats that Haar-random states themselves give with as many pairs: the bias of the
+            estimate.
+        idle: Divergence in nats of a circuit that always gives the same state, (2^n - 1) ln(bins).
         entanglement: Mean Meyer-Wallach Q, 0 to 1.
         entanglement_spread: Standard deviation of Q over the draws.
         haar_entanglement: Mean Q of Haar-random states, (2^n - 2) / (2^n + 1).
-        pairs: Pairs of states behind the histogram.
-        seed: Of the draws.
+        pairs: Number of pairs of states behind the histogram.
+        seed: Seed of the random angles.
     """
 
     expressibility: float
@@ -63,8 +64,8 @@ def measure_capability(spec: CircuitSpec, pairs: int = 1000, seed: int = 0) -> C
 
     Args:
         spec: The circuit; inputs and weights are both drawn, uniform in [-pi, pi].
-        pairs: Pairs of states; the bias of the divergence is about (occupied bins) / (2 pairs).
-        seed: Of the draws.
+        pairs: Number of pairs of states; the bias of the divergence is about (occupied bins) / (2 pairs).
+        seed: Seed of the random angles.
 
     Raises:
         CircuitError: No pair, or the circuit cannot be simulated on this machine.
@@ -105,9 +106,9 @@ def divergence_from_haar(fidelity: NDArray[np.float64], num_qubits: int, bins: i
     """KL divergence (nats) of the histogram of fidelities from the Haar distribution's.
 
     Args:
-        fidelity: (B,), each in [0, 1].
-        num_qubits: Of the states.
-        bins: Of equal width over [0, 1].
+        fidelity: Fidelities of B pairs of states, (B,), each in [0, 1].
+        num_qubits: Number of qubits of the states.
+        bins: Number of bins of equal width over [0, 1].
     """
     counts, _ = np.histogram(np.clip(fidelity, 0.0, 1.0), bins=bins, range=(0.0, 1.0))
     share = counts / counts.sum()

@@ -23,15 +23,16 @@ class GradientScaling:
     """Gradient variance against qubits and layers.
 
     Attributes:
-        qubits: Numbers of qubits.
-        layers: Numbers of layers.
+        qubits: Numbers of qubits that were measured.
+        layers: Numbers of layers that were measured.
         variance: `variance[i][j]` belongs to `qubits[i]` and `layers[j]`: the mean variance over all pairs of a weight
             and an observable that it reaches.
-        qubit_exponents: For each number of layers a of variance ~ 2^(-a qubits); 1 is a barren plateau, 0 none. `None`
-            where a variance is zero or there is one number of qubits only.
-        layer_exponents: For each number of qubits b of variance ~ layers^(-b); `None` as before.
-        draws: Random points for each circuit.
-        seed: Of the points.
+        qubit_exponents: Exponent a of variance ~ 2^(-a qubits), one for each number of layers; 1 is a barren plateau, 0
+            none. `None` where a variance is zero or there is one number of qubits only.
+        layer_exponents: Exponent b of variance ~ layers^(-b), one for each number of qubits. `None` where a variance is
+            zero or there is one number of layers only.
+        draws: Number of random points for each circuit.
+        seed: Seed of the random points.
     """
 
     qubits: tuple[int, ...]
@@ -60,8 +61,8 @@ def gradient_scaling(
         build: Circuit of (number of qubits, number of layers), e.g. `functools.partial(build_spec, "ry_rz_ladder")`.
         qubits: Numbers of qubits, all different.
         layers: Numbers of layers, all different.
-        draws: Random points for each circuit, angles uniform in [-pi, pi].
-        seed: Of the points.
+        draws: Number of random points for each circuit, angles uniform in [-pi, pi].
+        seed: Seed of the random points.
 
     Raises:
         CircuitError: Nothing to measure, or a circuit that cannot be simulated on this machine.

@@ -33,8 +33,8 @@ class Shrinkage:
         slope: Factor that is left of the signal; `None` for an observable whose exact value does not vary.
         offset: Noisy value where the exact one is 0; with `slope` `None`, the mean noisy value.
         residual: Root mean square of what the line does not explain.
-        draws: Random points, all angles uniform in [-pi, pi].
-        seed: Of the points.
+        draws: Number of random points, all angles uniform in [-pi, pi].
+        seed: Seed of the random points.
     """
 
     slope: tuple[float | None, ...]
@@ -51,8 +51,8 @@ class DeviceShrinkage:
     Attributes:
         device: Name of the whole device.
         qubits: Device qubit of each circuit qubit.
-        gates: By gate errors, relaxation and decoherence alone.
-        total: Readout error included.
+        gates: Shrinkage by gate errors, relaxation and decoherence alone.
+        total: Shrinkage by all errors, those of readout included.
     """
 
     device: str
@@ -69,10 +69,10 @@ def measure_shrinkage(spec: CircuitSpec, noisy: BaseEstimatorV2, draws: int = 32
     """Fit a noisy estimator's expectation values against the exact ones.
 
     Args:
-        spec: The circuit.
-        noisy: Any estimator; exact under noise gives the cleanest fit, shots add to `residual`.
-        draws: Random points.
-        seed: Of the points.
+        spec: Circuit and observables to be evaluated.
+        noisy: Estimator of any kind; one that is exact under noise gives the cleanest fit, shots add to `residual`.
+        draws: Number of random points, at least 3.
+        seed: Seed of the random points.
 
     Raises:
         CircuitError: Fewer than 3 draws, or the circuit cannot be evaluated.
@@ -95,10 +95,10 @@ def device_shrinkage(spec: CircuitSpec, device: BackendV2 | str, draws: int = 32
     """Expected shrinkage of each observable on a device, at the place that training and hardware runs take.
 
     Args:
-        spec: The circuit.
+        spec: Circuit and observables to be evaluated.
         device: A backend with calibration data, or the name of a snapshot such as `fake_torino`.
-        draws: Random points.
-        seed: Of the points.
+        draws: Number of random points, at least 3.
+        seed: Seed of the random points.
 
     Raises:
         CircuitError: Unknown device, a circuit that does not fit it without routing, or too many qubits for an exact

@@ -25,10 +25,11 @@ def encoding_rotations(spec: CircuitSpec) -> list[NDArray[np.float64]]:
     """How the inputs enter each observable.
 
     Args:
-        spec: The circuit.
+        spec: Circuit and observables to be examined.
 
     Returns:
-        Per observable `(R, n_in)`: the inputs' coefficients in the angle of each rotation that it depends on.
+        Coefficients of the inputs in the angle of each rotation that an observable depends on, one array `(R, n_in)`
+        per observable.
 
     Raises:
         CircuitError: An angle is no linear function of the inputs, so that there is no such spectrum.
@@ -64,12 +65,12 @@ def draw_frequencies(spec: CircuitSpec, terms: int, seed: int) -> NDArray[np.flo
     of Landman et al. 2022, arXiv 2210.13200). The constant is left out, unless an observable has nothing else.
 
     Args:
-        spec: The circuit.
-        terms: Vectors for each observable.
-        seed: Of the draw.
+        spec: Circuit and observables to be examined.
+        terms: Number of vectors for each observable.
+        seed: Seed of the draw.
 
     Returns:
-        `(n_out, terms, n_in)`.
+        Frequency vectors of all observables, `(n_out, terms, n_in)`.
 
     Raises:
         CircuitError: As `encoding_rotations`.

@@ -75,9 +75,9 @@ def output_table(spec: CircuitSpec, diagnosis: Diagnosis, device: DeviceShrinkag
     """Outputs with their light cones and, on a device, what is left of them.
 
     Args:
-        spec: The circuit.
-        diagnosis: Its diagnosis, for the light cones.
-        device: What a device leaves of the outputs; None leaves those columns out.
+        spec: Circuit whose outputs are listed.
+        diagnosis: Result of `diagnose` for this circuit, which has the light cones.
+        device: Signal that a device leaves of the outputs; `None` leaves those columns out.
     """
     loss = ("left after gates", "and readout", "offset") if device else ()
     title = "outputs" if device is None else f"outputs, and what is left of them on {device.device}"
@@ -96,9 +96,9 @@ def summary_lines(diagnosis: Diagnosis, capability: Capability, device: DeviceSh
     """The findings about a circuit in words, a line each.
 
     Args:
-        diagnosis: What the circuit can learn.
-        capability: What states it reaches.
-        device: What a device leaves of the outputs, if one is named.
+        diagnosis: Result of `diagnose`: parameters that are dead, and gradients.
+        capability: Result of `measure_capability`: expressibility and entanglement.
+        device: Signal that a device leaves of the outputs, if one is named.
     """
     dead = len(diagnosis.dead) + len(diagnosis.dead_inputs)
     yield f"{dead} of {len(diagnosis.parameters)} parameters are dead ({len(diagnosis.proven)} proven by structure)"

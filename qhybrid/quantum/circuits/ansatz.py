@@ -27,8 +27,8 @@ def build_spec(ansatz: str | Choice, num_qubits: int | None, num_layers: int | N
 
     Args:
         ansatz: The name, or the name with options.
-        num_qubits: At least 1; `None` for a circuit from a file.
-        num_layers: At least 1; `None` for a circuit from a file.
+        num_qubits: Number of qubits, at least 1; `None` for a circuit from a file.
+        num_layers: Number of layers, at least 1; `None` for a circuit from a file.
 
     Raises:
         CircuitError: Unknown ansatz or options, no qubit or no layer; what the ansatz builds is no `CircuitSpec`, or

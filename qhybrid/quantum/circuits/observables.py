@@ -40,7 +40,7 @@ def named_observables(names: str | Sequence[str], num_qubits: int) -> Observable
 
     Args:
         names: `z`, `zz`, or a list of Pauli labels, the rightmost letter being qubit 0.
-        num_qubits: Of the circuit.
+        num_qubits: Number of qubits of the circuit.
 
     Raises:
         CircuitError: A label is no Pauli word, or is over another number of qubits.
@@ -58,8 +58,8 @@ def read_observables(path: str | Path, num_qubits: int) -> Observables:
     A sum is `{label: coefficient, ...}` or, as `SparsePauliOp.to_list` gives it, `[[label, coefficient], ...]`.
 
     Args:
-        path: The file.
-        num_qubits: Of the circuit.
+        path: JSON file to be read.
+        num_qubits: Number of qubits of the circuit.
 
     Raises:
         CircuitError: The file cannot be read, is no such list, or an observable is over another number of qubits, or

@@ -20,7 +20,7 @@ def load_qpy(path: str | Path) -> QuantumCircuit:
     """The one circuit of a QPY file; nothing in the file is unpickled.
 
     Args:
-        path: The file.
+        path: QPY file to be read.
 
     Raises:
         CircuitError: The file cannot be read, is damaged, or does not hold exactly one circuit.
@@ -35,7 +35,7 @@ def load_circuits(path: str | Path) -> list[QuantumCircuit]:
     """All circuits of a QPY file; nothing in the file is unpickled.
 
     Args:
-        path: The file.
+        path: QPY file to be read.
 
     Raises:
         CircuitError: The file cannot be read, is damaged, or holds something else.

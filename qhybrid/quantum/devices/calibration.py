@@ -27,6 +27,11 @@ _MOST_QUBITS = 100_000
 class SavedBackend(LocalDevice):
     """A device as its calibration file describes it.
 
+    Args:
+        name: Name of the device.
+        target: Gates, couplings, errors and durations of the device.
+        calibrated: Date of the calibration, ISO 8601; `None` where unknown.
+
     Attributes:
         calibrated: Date of the calibration, ISO 8601.
     """
@@ -42,7 +47,7 @@ def save_calibration(backend: BackendV2, path: Path, calibrated: str | None = No
 
     Args:
         backend: Any backend with a target; control flow and gates of unknown name are left out.
-        path: JSON file.
+        path: JSON file to be written.
         calibrated: Date of the calibration, ISO 8601.
     """
     target = backend.target

@@ -54,7 +54,7 @@ def embeddings(circuit: QuantumCircuit, backend: BackendV2, limit: int = MAX_EMB
     Args:
         circuit: The circuit, without layout; any gates.
         backend: The device. Without a coupling map (a simulator) the identity is the only embedding returned.
-        limit: At most so many embeddings are enumerated.
+        limit: Largest number of embeddings that are enumerated.
 
     Returns:
         Sorted by falling `success`, ties by qubit numbers; empty if the two-qubit gates fit nowhere.
@@ -105,7 +105,7 @@ def estimated_success(circuit: QuantumCircuit, target: Target, measured: list[in
         measured: Device qubits that are read out.
 
     Returns:
-        Between 0 and 1.
+        Estimated probability of a run without error, between 0 and 1.
     """
     product = 1.0
     for instruction in circuit.data:

@@ -15,11 +15,11 @@ def idle_times(circuit: QuantumCircuit, target: Target) -> dict[int, float]:
     nothing.
 
     Args:
-        circuit: On the device's qubits and in its basis, without measurements.
-        target: With the durations of its gates; an unknown one counts as 0.
+        circuit: Circuit on the device's qubits and in its basis, without measurements.
+        target: Description of the device with the durations of its gates; an unknown one counts as 0.
 
     Returns:
-        Seconds, for each qubit that the circuit acts on.
+        Waiting time in seconds, for each qubit that the circuit acts on.
     """
     # Time runs backwards from the measurement: `free[q]` is how long before it qubit q is needed.
     free: dict[int, float] = {}
@@ -44,8 +44,8 @@ def idle_fidelity(circuit: QuantumCircuit, target: Target) -> float:
     (3 + exp(-t / T1) + 2 exp(-t / T2)) / 6, as the gate errors of the calibration are average infidelities.
 
     Args:
-        circuit: As for `idle_times`.
-        target: With T1 and T2 of its qubits; a qubit without them does not decay.
+        circuit: Circuit on the device's qubits and in its basis, without measurements.
+        target: Description of the device with T1 and T2 of its qubits; a qubit without them does not decay.
     """
     product = 1.0
     for qubit, seconds in idle_times(circuit, target).items():

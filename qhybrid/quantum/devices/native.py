@@ -36,8 +36,8 @@ def require_width(qubits: int, circuit: QuantumCircuit) -> None:
     """Check that an observable acts on as many qubits as a circuit has.
 
     Args:
-        qubits: Of the observable.
-        circuit: The circuit.
+        qubits: Number of qubits of the observable.
+        circuit: Circuit that the observable is to be measured on.
 
     Raises:
         CircuitError: It does not.

@@ -63,7 +63,7 @@ class CroppedBackend(LocalDevice):
     """Some qubits of a device, renumbered 0..k-1, with the device's errors, durations and couplings.
 
     Attributes:
-        physical_qubits: For each qubit of this backend, its number on the whole device.
+        physical_qubits: Number on the whole device of each qubit of this backend.
         device_name: Name of the whole device.
     """
 

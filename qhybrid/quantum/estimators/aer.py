@@ -61,7 +61,7 @@ class AerEstimator(SimulatingEstimator):
             readout_error: Whether the noise's readout error takes part.
             shots: Samples per expectation value; by default exact, unless a pub asks for a precision p: 1/p^2 shots.
                 Beyond 12 qubits under noise each shot is a trajectory of a state vector.
-            seed: Of the sampling.
+            seed: Seed of the sampling; `None` draws anew each time.
 
         Raises:
             CircuitError: Both a noise model and a device are given, or shots below 1.
@@ -81,9 +81,9 @@ class AerEstimator(SimulatingEstimator):
         """Evaluate pubs in one Aer job; shapes broadcast as in Qiskit.
 
         Args:
-            pubs: The pubs.
-            precision: Of pubs that state none; by default the estimator's own. Shots are 1 / precision^2, and 0 asks
-                for exact values. The finest precision of a call holds for all of its pubs.
+            pubs: Pubs to be evaluated.
+            precision: Precision of pubs that state none; by default the estimator's own. Shots are 1 / precision^2, and
+                0 asks for exact values. The finest precision of a call holds for all of its pubs.
 
         Raises:
             TypeError: A pub or a precision of a wrong type, as Qiskit raises it.

@@ -55,6 +55,11 @@ class PubTask:
 
     Pauli strings are grouped so that one measurement basis serves a group (qubit-wise commuting); in that basis each
     is a string of Z.
+
+    Args:
+        pub: Circuit, observables and parameter values, as Qiskit's `EstimatorPub` holds them.
+        prepared: The pub's circuit in native gates, and where its qubits lie.
+        factors: Readout of Z by qubit as (offset, slope); qubits without an entry are read perfectly.
     """
 
     def __init__(self, pub: EstimatorPub, prepared: PreparedCircuit, factors: dict[int, tuple[float, float]]) -> None:

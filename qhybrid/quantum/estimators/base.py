@@ -16,8 +16,8 @@ class SimulatingEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is u
     """An estimator of Qiskit's interface that simulates circuits, without noise or with that of a model or a device.
 
     Attributes:
-        shots: Samples of each expectation value; `None` for exact ones.
-        seed: Of the sampling; `None` draws anew.
+        shots: Number of samples of each expectation value; `None` for exact ones.
+        seed: Seed of the sampling; `None` draws anew.
     """
 
     def __init__(self, noise_model: Any, device: BackendV2 | None, shots: int | None, seed: int | None) -> None:
@@ -26,8 +26,8 @@ class SimulatingEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is u
         Args:
             noise_model: An Aer `NoiseModel`, or `None`.
             device: A (cropped) device in place of a noise model; brings its own noise.
-            shots: At least 1, or `None` for exact expectation values.
-            seed: Of the sampling.
+            shots: Number of samples, at least 1, or `None` for exact expectation values.
+            seed: Seed of the sampling; `None` draws anew.
 
         Raises:
             CircuitError: Both a noise model and a device, or shots below 1.

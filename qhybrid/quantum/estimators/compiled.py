@@ -73,11 +73,12 @@ class CompiledEstimator(SimulatingEstimator):
             readout_error: Whether the noise's readout error takes part.
             shots: Samples of each measurement setting; by default none, results are exact. A pub that asks for a
                 precision p gets 1/p^2 shots.
-            seed: Of the sampling; equal seeds and parameter values give equal samples. By default drawn anew.
-            gradient: With shots: `exact` differentiates the expectation values that are sampled (straight through),
-                `parameter_shift` samples shifted circuits, as on a device.
-            double: complex128 instead of complex64 (about 1e-6 against 1e-15 error, half the speed).
-            threads: At most so many threads; by default one per core that the process may use. Results do not depend
+            seed: Seed of the sampling; equal seeds and parameter values give equal samples. By default drawn anew.
+            gradient: Kind of gradient with shots: `exact` differentiates the expectation values that are sampled
+                (straight through), `parameter_shift` samples shifted circuits, as on a device.
+            double: Whether to compute in complex128 instead of complex64 (about 1e-6 against 1e-15 error, half the
+                speed).
+            threads: Largest number of threads; by default one per core that the process may use. Results do not depend
                 on it.
             engine: `auto` computes exact values and gradients by compiled kernels, and by PyTorch for a layer on a CUDA
                 device; `torch` by PyTorch everywhere. Under noise and with shots it is always the kernels.
@@ -122,10 +123,10 @@ class CompiledEstimator(SimulatingEstimator):
 
         Args:
             circuit: Unitary circuit; an ISA circuit's idle qubits cost nothing.
-            observables: One output column each, over the circuit's qubits; one over the fewer qubits of the circuit
-                before transpilation follows the circuit's layout.
+            observables: Observables over the circuit's qubits, one output column each; one over the fewer qubits of the
+                circuit before transpilation follows the circuit's layout.
             parameters: The circuit's parameters in the order of the value columns.
-            precision: As of a pub; by default the estimator's own.
+            precision: Precision of the results, as of a pub; by default the estimator's own.
 
         Raises:
             CircuitError: The circuit cannot be simulated, or an observable acts on another number of qubits.
@@ -139,9 +140,10 @@ class CompiledEstimator(SimulatingEstimator):
         """Evaluate pubs `(circuit, observables, values, precision)`; shapes broadcast as in Qiskit.
 
         Args:
-            pubs: The pubs.
-            precision: Of pubs that state none; by default the estimator's own. Shots follow the precision of a pub,
-                1 / precision^2, and 0 asks for exact values; an estimator without shots is exact whatever is asked.
+            pubs: Pubs to be evaluated.
+            precision: Precision of pubs that state none; by default the estimator's own. Shots follow the precision of
+                a pub, 1 / precision^2, and 0 asks for exact values; an estimator without shots is exact whatever is
+                asked.
 
         Raises:
             TypeError: A pub or a precision of a wrong type, as Qiskit raises it.

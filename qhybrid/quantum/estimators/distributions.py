@@ -45,10 +45,10 @@ class Setting:
     """Strings that are read from the same shots.
 
     Attributes:
-        paulis: The strings.
+        paulis: Pauli strings that the shots are read for.
         sites: The qubits that are read, ascending.
-        codes: Their letters, 1, 2, 3 for X, Z, Y.
-        masks: (T,) for each string, which bits of an outcome decide its sign.
+        codes: Letter that each of these qubits is measured in, 1, 2, 3 for X, Z, Y.
+        masks: Bits of an outcome that decide the sign of each string, int64 (T,).
     """
 
     def __init__(self, paulis: Sequence[Pauli]) -> None:
@@ -65,7 +65,15 @@ class Setting:
 
 
 class NoisyDistribution:
-    """Outcomes of a noisy circuit, errors of the measurement included."""
+    """Outcomes of a noisy circuit, errors of the measurement included.
+
+    Args:
+        ops: Rotations and channels of the circuit.
+        settings: Groups of Pauli strings that are measured together.
+        measurement: Errors of the measurement and of the gates that change its basis.
+        double: Whether to compute in float64 instead of float32.
+        threads: Largest number of threads; `None` takes one per available core.
+    """
 
     def __init__(
         self,

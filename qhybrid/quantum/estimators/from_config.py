@@ -18,7 +18,7 @@ def build_estimator(spec: CircuitSpec, config: QuantumConfig, seed: int) -> Base
     Args:
         spec: The circuit, to find its place on the device.
         config: Simulator, shots and noise.
-        seed: Of sampled shots.
+        seed: Seed of the sampled shots.
 
     Raises:
         CircuitError: Unknown device, or the circuit does not fit it without routing.

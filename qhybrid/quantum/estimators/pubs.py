@@ -80,14 +80,14 @@ def evaluate_pub(
     """Expectation values of all observables at all points, in one pub of one job.
 
     Args:
-        estimator: Any `BaseEstimatorV2`.
-        circuit: The circuit.
-        observables: M of them.
-        points: (N, P) in the order of `circuit.parameters`.
-        precision: The pub's precision.
+        estimator: Estimator of any kind, a `BaseEstimatorV2`.
+        circuit: Circuit to be evaluated.
+        observables: Observables to be measured, M of them.
+        points: Parameter values in radians, (N, P), in the order of `circuit.parameters`.
+        precision: Precision of the pub; `None` leaves it to the estimator.
 
     Returns:
-        (N, M).
+        Expectation values, (N, M).
 
     Raises:
         CircuitError: The estimator returned another shape or numbers that are not finite.

@@ -51,13 +51,13 @@ class SampledCircuit:
         """Put a circuit's outcomes and what is measured together.
 
         Args:
-            exact: The same circuit without sampling, for exact gradients.
+            exact: Compiled form of this circuit without sampling, for exact gradients.
             distribution: Probabilities of the outcomes.
-            settings: What is measured together.
-            observables: As combinations of the strings of the settings, in the circuit's own numbering.
+            settings: Groups of Pauli strings that are measured together.
+            observables: Observables as combinations of the strings of the settings, in the circuit's own numbering.
             angle_map: Rotation angles as functions of the parameters.
-            shots: Of each setting.
-            seed: Of the sampling; `None` draws anew each time.
+            shots: Number of shots of each setting.
+            seed: Seed of the sampling; `None` draws anew each time.
             gradient: `exact` passes the gradient of the exact expectation values; `parameter_shift` samples shifted
                 circuits with as many shots.
         """
@@ -85,9 +85,10 @@ class SampledCircuit:
         """Sampled means (B, M); nothing is kept for `vjp`.
 
         Args:
-            values: `(B, P)`, radians.
-            shared: Not used: every sample is measured by itself.
-            keep: Not used: nothing is kept.
+            values: Parameter values in radians, float64 `(B, P)`.
+            shared: Number of last parameters that are the same for all samples; not used, since every sample is
+                measured by itself.
+            keep: Whether states are kept for `vjp`; not used, since there are none.
         """
         return self.sample(values)[0], np.empty(0)
 
@@ -99,10 +100,10 @@ class SampledCircuit:
         """Gradient (B, P) of sum(grad_output * expectations(values)): exact, or sampled by parameter shifts.
 
         Args:
-            values: `(B, P)`, radians.
-            grad_output: `(B, M)`.
+            values: Parameter values in radians, float64 `(B, P)`.
+            grad_output: Gradient by each expectation value, `(B, M)`.
             shared: How many of the last parameters are the same for all samples.
-            states: What `forward` returned beside the values; None computes it again.
+            states: States that `forward` returned beside the values; `None` computes them again.
         """
         if self._gradient == "exact":
             return self.exact.vjp(values, grad_output, shared=shared)

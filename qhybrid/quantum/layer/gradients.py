@@ -36,8 +36,8 @@ class GradientMethod(Protocol):
         """Outputs `(B, n_out)`, and what `backward` needs for the gradients that are wanted.
 
         Args:
-            inputs: `(B, n_in)`, radians.
-            weights: `(n_weights,)`, radians.
+            inputs: Input angles in radians, float64 `(B, n_in)`.
+            weights: Weights in radians, float64 `(n_weights,)`.
             needs: Whether the gradient by inputs is wanted, and that by weights.
         """
 
@@ -45,9 +45,9 @@ class GradientMethod(Protocol):
         """Gradient by inputs `(B, n_in)` and by weights `(n_weights,)`.
 
         Args:
-            inputs: `(B, n_in)`, radians.
-            weights: `(n_weights,)`, radians.
-            stash: What `forward` returned beside the outputs.
+            inputs: Input angles in radians, float64 `(B, n_in)`.
+            weights: Weights in radians, float64 `(n_weights,)`.
+            stash: Intermediate results that `forward` returned beside the outputs.
             grad_output: Gradient by output, `(B, n_out)`.
         """
 
@@ -157,11 +157,13 @@ def gradient_method(
     """What evaluates and differentiates a circuit with a given estimator.
 
     Args:
-        estimator: A `CompiledEstimator` gives vector-Jacobian products unless `gradient` asks for pubs.
-        circuit: Parameterized circuit.
-        observables: One output each.
-        parameters: Inputs, then weights.
-        gradient: `auto`, `parameter_shift`, `spsa`, an `Spsa`, or a gradient object of qiskit-machine-learning.
+        estimator: Estimator of any kind; a `CompiledEstimator` gives vector-Jacobian products unless `gradient` asks
+            for pubs.
+        circuit: Parameterized circuit of the layer.
+        observables: Observables to be measured, one output each.
+        parameters: Parameters of the circuit, inputs first, then weights.
+        gradient: Name of the method, `auto`, `parameter_shift` or `spsa`; or an `Spsa`, or a gradient object of
+            qiskit-machine-learning.
         precision: Standard error that is asked of the estimator; `None` for the estimator's own.
 
     Raises:

@@ -67,8 +67,8 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         Args:
             qnn: The network; its estimator decides how the layer is evaluated, its observables may be operators,
                 labels, or mappings of labels to coefficients.
-            initial_weights: (n_weights,); by default uniform in [-1, 1] radians.
-            seed: Of the default initial weights; by default torch's global generator is used.
+            initial_weights: Initial weights in radians, (n_weights,); by default uniform in [-1, 1].
+            seed: Seed of the default initial weights; by default torch's global generator is used.
             gradient: `auto` does what the network's gradient object says. For parameter shifts, which is also the
                 default of a network that was given none, that is the adjoint method with a `CompiledEstimator` and
                 parameter shifts in one pub with any other; for SPSA two evaluations per sample and direction, in one
@@ -147,10 +147,10 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         """Evaluate the circuit.
 
         Args:
-            input_data: Angles (..., n_in); `None` for a circuit without inputs.
+            input_data: Angles in radians, (..., n_in); `None` for a circuit without inputs.
 
         Returns:
-            (..., n_out).
+            Expectation values, (..., n_out).
 
         Raises:
             CircuitError: The last axis is not n_in.

@@ -48,7 +48,7 @@ def build_qnn(spec: CircuitSpec, estimator: BaseEstimatorV2) -> EstimatorQNN:
 
     Args:
         spec: Circuit, roles of its parameters, observables.
-        estimator: Any estimator.
+        estimator: Estimator of any kind that the network is to use.
     """
     return EstimatorQNN(
         circuit=spec.circuit,
@@ -126,11 +126,11 @@ def differentiate(
     """Derivatives by a gradient object, in one call of it.
 
     Args:
-        gradient: The object.
-        circuit: The circuit.
-        observables: M of them.
-        values: (B, P) in the order of `circuit.parameters`.
-        parameters: Those of interest, D of them.
+        gradient: Gradient object of qiskit-machine-learning.
+        circuit: Circuit to be differentiated.
+        observables: Observables to be measured, M of them.
+        values: Parameter values in radians, (B, P), in the order of `circuit.parameters`.
+        parameters: Parameters to differentiate by, D of them.
 
     Returns:
         B * M arrays (D,): all samples of the first observable, then of the next.

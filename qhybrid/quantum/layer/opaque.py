@@ -47,10 +47,10 @@ def expectation_values(
     """Outputs (B, n_out) of a layer, and a ticket for its backward pass.
 
     Args:
-        rows: Angles (B, n_in).
-        weight: (n_weights,).
+        rows: Input angles in radians, (B, n_in).
+        weight: Weights in radians, (n_weights,).
         layer: The number of the layer.
-        num_outputs: n_out.
+        num_outputs: Number of outputs of the layer, n_out.
         by_rows: Whether the gradient by angles will be asked for.
         by_weight: Whether the gradient by weights will be asked for.
     """
@@ -80,10 +80,10 @@ def expectation_values_backward(
 
     Args:
         grad_output: Gradient by outputs (B, n_out).
-        ticket: Of `expectation_values`.
-        rows: Its angles.
-        weight: Its weights.
-        layer: Its number of the layer.
+        ticket: Ticket that `expectation_values` returned, int64 of shape ().
+        rows: Input angles in radians that `expectation_values` was given, (B, n_in).
+        weight: Weights in radians that `expectation_values` was given, (n_weights,).
+        layer: Number of the layer that `expectation_values` was given.
         by_rows: Whether the gradient by angles is asked for.
         by_weight: Whether the gradient by weights is asked for.
     """

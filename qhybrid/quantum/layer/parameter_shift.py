@@ -59,7 +59,7 @@ class ShiftedCircuit:
     """A circuit prepared for parameter shifts.
 
     Attributes:
-        circuit: What the estimator gets; parameters `angle[k]`.
+        circuit: Circuit that the estimator gets, with parameters `angle[k]`.
         num_angles: Angles, each costing two or four more evaluations per sample.
     """
 
@@ -74,8 +74,8 @@ class ShiftedCircuit:
         """Prepare the shifted copies of a circuit.
 
         Args:
-            circuit: Unitary circuit.
-            observables: One output each.
+            circuit: Unitary circuit, without measurements.
+            observables: Observables to be measured, one output each.
             parameters: All parameters of the circuit, in the order of the value columns.
             decomposed: Gates that become rotations although they have a rule.
 
@@ -96,10 +96,10 @@ class ShiftedCircuit:
         """Expectation values and derivatives, all in one pub of one job.
 
         Args:
-            estimator: Any `BaseEstimatorV2`.
-            values: (B, P) of the original parameters.
+            estimator: Estimator of any kind, a `BaseEstimatorV2`.
+            values: Values of the original parameters in radians, (B, P).
             wanted: Columns whose gradient is needed; empty for none.
-            precision: The pub's precision.
+            precision: Precision of the pub; `None` leaves it to the estimator.
 
         Returns:
             Expectation values (B, M) and their derivatives by angle (B, M, K); 0 for angles that no wanted parameter
@@ -132,9 +132,9 @@ class ShiftedCircuit:
         """Gradient by parameter (B, P) from the gradient by output (B, M).
 
         Args:
-            values: `(B, P)`, radians.
-            grad_output: `(B, M)`.
-            jacobian: Outputs by shifted angle, `(B, M, K)`.
+            values: Values of the original parameters in radians, `(B, P)`.
+            grad_output: Gradient by each expectation value, `(B, M)`.
+            jacobian: Derivatives of the outputs by shifted angle, `(B, M, K)`.
         """
         by_angle = np.einsum("bm,bmk->bk", grad_output, jacobian)
         return self._expansion.pull_back(values, by_angle)

@@ -32,8 +32,8 @@ class Spsa:
 
     Attributes:
         epsilon: Step in radians; larger steps drown less in shot noise and are less local.
-        directions: Directions that are averaged, each costing two evaluations per sample.
-        seed: Of the directions. They depend on it and on the parameter values alone, so equal calls give equal
+        directions: Number of directions that are averaged, each costing two evaluations per sample.
+        seed: Seed of the directions. They depend on it and on the parameter values alone, so equal calls give equal
             gradients and a resumed training goes on as an uninterrupted one.
 
     Raises:
@@ -53,7 +53,14 @@ class Spsa:
 
 
 class PerturbedCircuit:
-    """A circuit prepared for simultaneous perturbations; the counterpart of `shift.ShiftedCircuit`."""
+    """A circuit prepared for simultaneous perturbations; the counterpart of `parameter_shift.ShiftedCircuit`.
+
+    Args:
+        circuit: Unitary circuit, without measurements.
+        observables: Observables to be measured, one output each.
+        parameters: All parameters of the circuit, in the order of the value columns.
+        settings: Step, number of directions and seed of the estimate.
+    """
 
     def __init__(
         self,
@@ -74,10 +81,10 @@ class PerturbedCircuit:
         """Expectation values and slopes along random directions, all in one pub of one job.
 
         Args:
-            estimator: Any `BaseEstimatorV2`.
-            values: (B, P) of the parameters.
+            estimator: Estimator of any kind, a `BaseEstimatorV2`.
+            values: Values of the parameters in radians, (B, P).
             wanted: Columns whose gradient is needed; only they move.
-            precision: The pub's precision.
+            precision: Precision of the pub; `None` leaves it to the estimator.
 
         Returns:
             Expectation values (B, M); directions (R, B, P) and slopes along them (R, B, M).
@@ -101,8 +108,8 @@ class PerturbedCircuit:
         """Gradient by parameter (B, P) from the gradient by output (B, M).
 
         Args:
-            values: `(B, P)`, radians.
-            grad_output: `(B, M)`.
+            values: Values of the parameters in radians, `(B, P)`.
+            grad_output: Gradient by each expectation value, `(B, M)`.
             stash: Directions `(R, B, P)` and slopes of the outputs along them `(R, B, M)`.
         """
         directions, slopes = stash

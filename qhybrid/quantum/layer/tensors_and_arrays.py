@@ -32,9 +32,9 @@ def to_torch(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor of the given type on the given device.
 
     Args:
-        array: Of any shape.
+        array: NumPy array of any shape.
         dtype: Type of the tensor.
-        device: Where the tensor lies.
+        device: Device of torch on which the tensor lies.
     """
     # Converting in numpy costs less than a torch call.
     tensor = torch.from_numpy(array.astype(NUMPY_TYPES.get(dtype, np.float64), copy=False))

@@ -79,7 +79,7 @@ def error_of_pass(item: Any, operation: Any, qubits: Qubits) -> Any:
 
     Args:
         item: A local pass of a noise model.
-        operation: The instruction.
+        operation: Instruction that the pass looks at.
         qubits: Qubits that the instruction acts on.
     """
     if item._ops and not isinstance(operation, item._ops):

@@ -28,7 +28,12 @@ _TINY = 1e-14
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """A constant trace-preserving map; `matrix` (4^k, 4^k) acts on the coefficients of `qubits`."""
+    """A constant trace-preserving map.
+
+    Attributes:
+        qubits: The k qubits that it acts on.
+        matrix: Map of the coefficients of the Pauli strings on these qubits, float64 (4^k, 4^k).
+    """
 
     qubits: tuple[int, ...]
     matrix: Array

@@ -131,7 +131,7 @@ def warn_of_noiseless(names: Iterable[str], basis: Collection[str]) -> None:
     """Warn that gates of these names run without noise.
 
     Args:
-        names: The gates.
+        names: Names of the gates in the circuit.
         basis: Gates that the noise model names.
     """
     shown = ", ".join(f"`{name}`" for name in sorted(names))
@@ -180,9 +180,10 @@ def flat_instructions(
     """Instructions and their qubits, composite ones followed into their definitions.
 
     Args:
-        circuit: Any circuit.
-        qubits: What its qubits are called.
-        names: Tells of an instruction whether the noise model names it, so that it stays whole.
+        circuit: Circuit with any instructions, composite ones included.
+        qubits: Numbers that stand for the circuit's qubits in the result.
+        names: Function that tells whether the noise model names an instruction, so that it stays whole; `None`
+            where there is no noise model.
     """
     place = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
     for instruction in circuit.data:

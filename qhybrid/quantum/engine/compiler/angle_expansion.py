@@ -27,7 +27,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Slot:
-    """Where an angle stands: argument `argument` of a gate `gate`."""
+    """Place of an angle in a circuit.
+
+    Attributes:
+        gate: Name of the gate.
+        argument: Number of the gate's argument, from 0.
+    """
 
     gate: str
     argument: int
@@ -39,8 +44,8 @@ class Expansion:
 
     Attributes:
         circuit: Parameters `angle[0]`, `angle[1]`, ... in the order of `angles`; fixed gates as they were.
-        angles: What each angle is in terms of `features`.
-        slots: Where each stands.
+        angles: Affine function of `features` that gives each angle.
+        slots: Gate and argument that each angle belongs to.
         features: Columns computed from the original circuit's parameters.
     """
 
@@ -71,7 +76,7 @@ def expand(circuit: QuantumCircuit, features: Features, keep: Collection[str] = 
 
     Args:
         circuit: Unitary circuit; an ISA circuit stays one.
-        features: Of the circuit's parameters.
+        features: Columns computed from the circuit's parameters.
         keep: Standard gates that stay what they are, so that a device's errors still find them; others with free
             arguments are decomposed into rotations.
 

@@ -23,7 +23,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Angle:
-    """`offset + sum(coefficient * feature)` in radians; `terms` are pairs (feature, coefficient)."""
+    """An affine function `offset + sum(coefficient * feature)` in radians.
+
+    Attributes:
+        terms: Pairs (column of the feature, coefficient).
+        offset: Constant part in radians.
+    """
 
     terms: tuple[tuple[int, float], ...]
     offset: float = 0.0

@@ -64,7 +64,13 @@ _GATES = get_standard_gate_name_mapping()
 
 @dataclass(frozen=True)
 class Rotation:
-    """exp(-i angle/2 P); letter i of `pauli` acts on `qubits[i]`."""
+    """The rotation exp(-i angle/2 P) about a Pauli string P.
+
+    Attributes:
+        qubits: Qubits that the string acts on.
+        pauli: Letters X, Y, Z of the string; letter i acts on `qubits[i]`.
+        angle: Angle of the rotation as a function of the features.
+    """
 
     qubits: tuple[int, ...]
     pauli: str
@@ -73,7 +79,12 @@ class Rotation:
 
 @dataclass(frozen=True, eq=False)
 class Fixed:
-    """A constant unitary in Qiskit's order: `qubits[0]` is the least significant bit of the matrix index."""
+    """A constant unitary in Qiskit's order.
+
+    Attributes:
+        qubits: The k qubits that it acts on; `qubits[0]` is the least significant bit of the matrix index.
+        matrix: Unitary matrix, complex128 (2^k, 2^k).
+    """
 
     qubits: tuple[int, ...]
     matrix: NDArray[np.complex128]
@@ -99,7 +110,14 @@ def lower(circuit: QuantumCircuit, features: Features) -> list[Op]:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One gate of a flattened circuit: an `operation`, or the rotation `name` by `angle` that was part of one."""
+    """One gate of a flattened circuit: an operation, or a rotation that was part of one.
+
+    Attributes:
+        name: Name of the gate.
+        qubits: Qubits that the gate acts on.
+        operation: Qiskit's operation; `None` for a rotation that was part of one.
+        angle: Angle of such a rotation in radians, a number or an expression of parameters; else `None`.
+    """
 
     name: str
     qubits: tuple[int, ...]
@@ -111,8 +129,8 @@ def walk(circuit: QuantumCircuit, qubits: Sequence[int], keep: Collection[str] =
     """The circuit without nesting, in which gates with free parameters have become rotations.
 
     Args:
-        circuit: Any circuit.
-        qubits: What its qubits are called.
+        circuit: Circuit with any gates, nested ones included.
+        qubits: Numbers that stand for the circuit's qubits in the steps.
         keep: Standard gates that stay whole.
 
     Raises:

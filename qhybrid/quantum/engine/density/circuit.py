@@ -65,11 +65,11 @@ class DensityCircuit:
         """Compile.
 
         Args:
-            ops: Rotations and channels (`noise_model.noisy_ops`).
-            features: What the angles are linear in.
+            ops: Rotations and channels (`gate_noise.noisy_ops`).
+            features: Columns that the angles are linear in.
             observables: Pauli terms, as they are measured (`measurement.Measurement.fold`).
-            double: float64 instead of float32.
-            threads: At most so many; by default one per available core.
+            double: Whether to compute in float64 instead of float32.
+            threads: Largest number of threads; by default one per available core.
             qubits: Follow these qubits to the end of the circuit, for `final_states`; by default those, and that much
                 of the circuit, that the observables need.
 
@@ -105,7 +105,7 @@ class DensityCircuit:
         """Expectation values (B, M) and what `vjp` can reuse of this pass, if it is not too much.
 
         Args:
-            values: `(B, P)`, radians.
+            values: Parameter values in radians, float64 `(B, P)`.
             shared: How many of the last parameters are the same for all samples.
             keep: Whether states are kept for `vjp`.
         """
@@ -128,10 +128,10 @@ class DensityCircuit:
         """Gradient (B, P) of sum(grad_output * expectations(values)), one row per sample; see `CompiledCircuit.vjp`.
 
         Args:
-            values: `(B, P)`, radians.
-            grad_output: `(B, M)`.
+            values: Parameter values in radians, float64 `(B, P)`.
+            grad_output: Gradient by each expectation value, `(B, M)`.
             shared: How many of the last parameters are the same for all samples.
-            states: What `forward` returned beside the values; None computes it again.
+            states: States that `forward` returned beside the values; `None` computes them again.
 
         Raises:
             CircuitError: The gradient has another shape.

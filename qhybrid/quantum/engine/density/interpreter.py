@@ -47,15 +47,16 @@ def density_forward(
     """Expectation values of slices first ... last - 1.
 
     Args:
-        program: The circuit.
-        work: This thread's memory.
-        values: (B, F) float64 features.
-        varying: (n_angles + n_blocks,) 1 where the angle, then the block, differs between samples.
-        first: First slice.
-        last: Slice to stop before.
-        kept: (slices, n_ops + 1, D * LANES) states for `density_backward`, or (0, ...).
-        finals: (slices, D * LANES) final states, or (0, ...).
-        out: (B, M) float64, written.
+        program: Arrays of the circuit.
+        work: Memory of the calling thread.
+        values: Features of each sample, (B, F) float64.
+        varying: Array (n_angles + n_blocks,) of 0 and 1: 1 where the angle, then the block, differs between samples.
+        first: Number of the first slice.
+        last: Number of the slice to stop before.
+        kept: Array (slices, n_ops + 1, D * LANES) that gets the states for `density_backward`, or (0, ...) to keep
+            none.
+        finals: Array (slices, D * LANES) that gets the final states, or (0, ...) to keep none.
+        out: Array (B, M) float64 that gets the expectation values.
     """
     count = program.ops.shape[0]
     for step in range(first, last):
@@ -84,17 +85,18 @@ def density_backward(
     """Vector-Jacobian products of slices first ... last - 1.
 
     Args:
-        program: The circuit.
-        work: This thread's memory.
-        values: (B, F) float64 features.
-        varying: As in `density_forward`.
-        first: First slice.
-        last: Slice to stop before.
+        program: Arrays of the circuit.
+        work: Memory of the calling thread.
+        values: Features of each sample, (B, F) float64.
+        varying: Array (n_angles + n_blocks,) of 0 and 1: 1 where the angle, then the block, differs between samples.
+        first: Number of the first slice.
+        last: Number of the slice to stop before.
         bounds: Operations at which segments begin, and the number of operations; states before each operation are
             computed again segment by segment.
-        kept: What `density_forward` kept, which needs a single segment, or (0, ...).
-        gradient_out: (B, M) float64.
-        gradient: (B, F) float64, written.
+        kept: States (slices, n_ops + 1, D * LANES) that `density_forward` kept, which needs a single segment, or
+            (0, ...) if none were kept.
+        gradient_out: Gradient by each expectation value, (B, M) float64.
+        gradient: Array (B, F) float64 that gets the gradient by the features.
     """
     segments = bounds.shape[0] - 1
     for step in range(first, last):

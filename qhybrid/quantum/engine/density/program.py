@@ -34,20 +34,21 @@ class DensityProgram(NamedTuple):
 
     Attributes:
         num_qubits: Qubits of the compacted circuit.
-        ops: (n_ops, 4) kind and arguments. BLOCK: qubit, block. ROTATE: angle, pair table. TABLE: table. SPARSE:
-            matrix, number of qubits, offset in `sparse_qubits`.
-        unital: (n_blocks,) 1 if the block maps the Bloch vector linearly, without a shift.
-        initial: (num_qubits,) block that prepares the qubit from |0>, or -1.
+        ops: Operations (n_ops, 4): kind and arguments. BLOCK: qubit, block. ROTATE: angle, pair table. TABLE: table.
+            SPARSE: matrix, number of qubits, offset in `sparse_qubits`.
+        unital: Array (n_blocks,) of 0 and 1: 1 if the block maps the Bloch vector linearly, without a shift.
+        initial: Block (num_qubits,) that prepares the qubit from |0>, or -1.
         block_start: (n_blocks + 1,) range of each block in `elements`.
         elements: (n_elements, 2) kind; angle or constant.
         constants: (n_constants, 12) T, rows X, Z, Y and columns I, X, Z, Y of constant channels on one qubit.
         angle_start, angle_feature, angle_slope, angle_offset: angles as sparse affine maps of the features.
         pairs: (n_pair_tables, D / 4, 2) int32; a rotation maps (r_0, r_1) to (c r_0 + s r_1, c r_1 - s r_0).
         table_source, table_factor: (n_tables, D) int32 and T; target = factor * state[source].
-        sparse_row: (n_matrices, 257) ranges of rows; sparse_column, sparse_value: their entries.
+        sparse_row: (n_matrices, 257) ranges of the rows of each matrix in `sparse_column` and `sparse_value`.
+        sparse_column, sparse_value: columns and values of the entries that are not 0.
         sparse_qubits: qubits of the matrices.
-        obs_term: coefficients of the final state that are read; obs_start, obs_index, obs_coefficient, obs_constant:
-            observables as sparse combinations of them.
+        obs_term: coefficients of the final state that are read.
+        obs_start, obs_index, obs_coefficient, obs_constant: observables as sparse combinations of these coefficients.
     """
 
     num_qubits: int
@@ -83,7 +84,7 @@ def assemble_density(
     Args:
         ops: Rotations and channels on any qubits.
         qubits: The qubits that carry the state; position k of the list becomes qubit k.
-        observables: On the compacted qubits.
+        observables: Observables on the compacted qubits.
         real: `numpy.float32` or `numpy.float64`.
     """
     builder = _Builder({qubit: index for index, qubit in enumerate(qubits)})

@@ -15,7 +15,13 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Table:
-    """target[k] = factor[k] * state[source[k]], and the qubits that it acts on."""
+    """A map of D = 4^n coefficients that permutes and scales: target[k] = factor[k] * state[source[k]].
+
+    Attributes:
+        source: Position that each coefficient comes from, (D,).
+        factor: Number that each coefficient is multiplied by, float64 (D,).
+        qubits: Qubits that the map acts on.
+    """
 
     source: Ints
     factor: NDArray[np.float64]

@@ -14,10 +14,11 @@ class DensityWorkspace(NamedTuple):
     """Memory of one thread, all of the program's precision.
 
     Attributes:
-        states: (2, D * LANES) for passes that keep nothing.
+        states: Two states (2, D * LANES) for passes that keep nothing.
         tape: (slots, D * LANES) states before each operation of a segment, and behind the last.
         marks: (segments, D * LANES) states at the beginning of each segment.
-        lam: (2, D * LANES).
+        lam: Gradients (2, D * LANES) of the loss by the state, for backward passes: the present one and room for the
+            next.
         trig: cos and sin of each angle.
         maps: (n_elements * 12 * LANES) each block's map up to and with each element.
         slopes: gradient by a block's map.
@@ -40,10 +41,10 @@ def make_density_workspace(
     """Memory for one thread.
 
     Args:
-        program: The circuit.
+        program: Arrays of the circuit.
         real: Precision of the states.
-        slots: States on the tape of a backward pass; 0 for forward passes alone.
-        segments: States at the start of the tape's segments; 0 for forward passes alone.
+        slots: Number of states on the tape of a backward pass; 0 for forward passes alone.
+        segments: Number of segments of the tape, whose first states are kept; 0 for forward passes alone.
     """
     row = LANES << 2 * program.num_qubits
     angles = max(len(program.angle_offset), 1)

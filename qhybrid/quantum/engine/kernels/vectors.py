@@ -67,9 +67,9 @@ def fma(a: Lane, b: Lane, c: Lane) -> Lane:
     With `*` and `+` the compiler chooses what to fuse, and with it the last bits of a result.
 
     Args:
-        a: First factor.
-        b: Second factor.
-        c: Summand.
+        a: First factor of the product.
+        b: Second factor of the product.
+        c: Summand added to the product.
     """
     vector = a.value.type
     letter = "f32" if vector.element == ir.FloatType() else "f64"

@@ -73,10 +73,10 @@ class CompiledCircuit:
 
         Args:
             circuit: Unitary circuit of any gates that Qiskit defines.
-            observables: Pauli terms (`heisenberg.collect`).
+            observables: Pauli terms of the observables (`paulis.collect`).
             parameters: All parameters of the circuit, in the order of the value columns.
-            double: complex128 instead of complex64.
-            threads: At most so many; by default one per available core.
+            double: Whether to compute in complex128 instead of complex64.
+            threads: Largest number of threads; by default one per available core.
             engine: What computes on a CPU.
 
         Raises:
@@ -107,11 +107,11 @@ class CompiledCircuit:
         """Expectation values.
 
         Args:
-            values: (B, P), radians.
-            shared: The last so many columns are equal in all rows (weights), which saves work; not checked.
+            values: Parameter values in radians, float64 (B, P).
+            shared: Number of last columns that are equal in all rows (weights), which saves work; not checked.
 
         Returns:
-            (B, M) float64.
+            Expectation values (B, M) float64.
         """
         return self.forward(values, shared=shared, keep=False)[0]
 
@@ -119,7 +119,7 @@ class CompiledCircuit:
         """Expectation values (B, M) and what `vjp` can reuse of this pass.
 
         Args:
-            values: `(B, P)`, radians.
+            values: Parameter values in radians, float64 `(B, P)`.
             shared: How many of the last parameters are the same for all samples.
             keep: Whether states are kept for `vjp`.
         """
@@ -129,13 +129,14 @@ class CompiledCircuit:
         """Vector-Jacobian product: gradient of sum(grad_output * expectations(values)), one row per sample.
 
         Args:
-            values: (B, P), radians.
-            grad_output: (B, M).
-            shared: As in `expectations`.
-            states: What `forward` returned for the same values.
+            values: Parameter values in radians, float64 (B, P).
+            grad_output: Gradient by each expectation value, (B, M).
+            shared: Number of last columns that are equal in all rows (weights), which saves work; not checked.
+            states: States that `forward` returned for the same values; `None` computes them again.
 
         Returns:
-            (B, P) float64; sum the rows for the gradient of a parameter that all samples share.
+            Gradient by parameter and sample, (B, P) float64; sum the rows for the gradient of a parameter that all
+            samples share.
 
         Raises:
             CircuitError: A shape does not fit.
@@ -148,8 +149,8 @@ class CompiledCircuit:
         """`forward` for parameters of which the first differ between samples and the last are common to all.
 
         Args:
-            inputs: (B, P - W) float64.
-            weights: (W,) float64.
+            inputs: Values in radians of the parameters that differ between samples, (B, P - W) float64.
+            weights: Values in radians of the parameters that all samples share, (W,) float64.
             keep: Whether to return what `vjp_split` can reuse.
 
         Returns:
@@ -164,10 +165,10 @@ class CompiledCircuit:
         """Vector-Jacobian product as of `vjp`, for parameters split into inputs and weights.
 
         Args:
-            inputs: `(B, P - W)`, radians.
-            weights: `(W,)`, radians, the same for all samples.
-            grad_output: `(B, M)`.
-            states: What `forward_split` returned beside the values; None computes it again.
+            inputs: Values in radians of the parameters that differ between samples, `(B, P - W)`.
+            weights: Values in radians of the parameters that all samples share, `(W,)`.
+            grad_output: Gradient by each expectation value, `(B, M)`.
+            states: States that `forward_split` returned beside the values; `None` computes them again.
 
         Returns:
             Gradient by inputs (B, P - W) and by weights (W,), the latter summed over the samples in double precision

@@ -33,15 +33,15 @@ def run_forward(
     """Expectation values of slices first ... last - 1.
 
     Args:
-        program: The circuit.
-        work: This thread's memory.
-        rows: (B, R) float64, the first R features of each sample.
-        common: (F - R,) float64, the other features, which all samples share.
-        varying: (n_angles + n_blocks,) 1 where the angle, then the block, differs between samples.
-        first: First slice.
-        last: Slice to stop before.
-        states: (slices * 2 * D * LANES,) final states to keep for `run_backward`, or (0,).
-        out: (B, M) float64, written.
+        program: Arrays of the circuit.
+        work: Memory of the calling thread.
+        rows: First R features of each sample, (B, R) float64.
+        common: Other features, which all samples share, (F - R,) float64.
+        varying: Array (n_angles + n_blocks,) of 0 and 1: 1 where the angle, then the block, differs between samples.
+        first: Number of the first slice.
+        last: Number of the slice to stop before.
+        states: Array (slices * 2 * D * LANES,) that gets the final states for `run_backward`, or (0,) to keep none.
+        out: Array (B, M) float64 that gets the expectation values.
     """
     size = 2 << program.num_qubits
     for step in range(first, last):
@@ -71,17 +71,17 @@ def run_backward(
     """Vector-Jacobian products of slices first ... last - 1.
 
     Args:
-        program: The circuit.
-        work: This thread's memory.
-        rows: As in `run_forward`.
-        common: As in `run_forward`.
-        varying: As in `run_forward`.
-        first: First slice.
-        last: Slice to stop before.
+        program: Arrays of the circuit.
+        work: Memory of the calling thread.
+        rows: First R features of each sample, (B, R) float64.
+        common: Other features, which all samples share, (F - R,) float64.
+        varying: Array (n_angles + n_blocks,) of 0 and 1: 1 where the angle, then the block, differs between samples.
+        first: Number of the first slice.
+        last: Number of the slice to stop before.
         states: Final states that `run_forward` kept, or (0,) to compute them again.
-        gradient_out: (B, M) float64.
-        by_row: (B, R) float64, written: gradient by the samples' own features.
-        by_slice: (slices, F - R) float64, written: gradient by the common ones, summed over each slice.
+        gradient_out: Gradient by each expectation value, (B, M) float64.
+        by_row: Array (B, R) float64 that gets the gradient by the samples' own features.
+        by_slice: Array (slices, F - R) float64 that gets the gradient by the common features, summed over each slice.
     """
     size = 2 << program.num_qubits
     for step in range(first, last):

@@ -23,11 +23,11 @@ class OutcomeProgram(NamedTuple):
     """A circuit whose rotation k turns by angle k.
 
     Attributes:
-        num_qubits: Qubits.
-        ops: (n_ops, 5) rotations 0, angle, x, z, number of Y; constant gates 1, offset, number of qubits, offset in
-            `qubits`, 0.
-        matrices: re, im interleaved, row major.
-        qubits: Of the matrices.
+        num_qubits: Number of qubits that carry the state.
+        ops: Operations (n_ops, 5): rotations 0, angle, x, z, number of Y; constant gates 1, offset, number of qubits,
+            offset in `qubits`, 0.
+        matrices: Matrices of the constant gates, one after the other: real and imaginary parts interleaved, row major.
+        qubits: Qubits that the matrices act on, one matrix after the other.
     """
 
     num_qubits: int

@@ -28,9 +28,9 @@ class StateVectorProgram(NamedTuple):
     """A circuit with observables as arrays; T is float32 or float64, D = 2**num_qubits.
 
     Attributes:
-        num_qubits: Qubits of the compacted circuit.
-        ops: (n_ops, 5) kind and arguments. BLOCK: qubit, block. ROTATE: angle, x, z, number of Y. PERMUTE: table,
-            phase table or -1. DENSE: offset in `dense`, number of qubits, offset in `dense_qubits`.
+        num_qubits: Number of qubits of the compacted circuit.
+        ops: Operations (n_ops, 5): kind and arguments. BLOCK: qubit, block. ROTATE: angle, x, z, number of Y. PERMUTE:
+            table, phase table or -1. DENSE: offset in `dense`, number of qubits, offset in `dense_qubits`.
         initial: (num_qubits,) block that prepares the qubit from |0>, or -1.
         block_start: (n_blocks + 1,) range of each block in `elements`.
         elements: (n_elements, 2) kind; angle or constant.
@@ -38,9 +38,10 @@ class StateVectorProgram(NamedTuple):
         constant_turns: (n_constants, 9) T, M[P][Q] with E P E^dagger = sum_Q M[P][Q] Q for P, Q = X, Y, Z.
         angle_start, angle_feature, angle_slope, angle_offset: angles as sparse affine maps of the features.
         tables: (n_tables, D) int32, source state of each target state.
-        phases: (n_phase_tables, 2 * D) T.
+        phases: Phases that go with the tables, (n_phase_tables, 2 * D) T, real and imaginary parts interleaved.
         dense, dense_qubits: matrices (re, im interleaved, row major) and their qubits.
-        diagonal: (T_z, 2) z mask and term; sign_table: (T_z, min(D, SIGN_CHUNK)) T.
+        diagonal: (T_z, 2) z mask and term of the strings of I and Z.
+        sign_table: (T_z, min(D, SIGN_CHUNK)) T, signs of these strings over the first basis states.
         paulis: (T_x, 4) x, z, number of Y, term of the strings that are not diagonal.
         obs_start, obs_term, obs_coefficient, obs_constant: observables as sparse combinations of terms.
     """
@@ -77,7 +78,7 @@ def assemble(
     Args:
         ops: Gates on any qubits.
         qubits: The qubits that carry the state; position k of the list becomes bit k.
-        observables: On the compacted qubits.
+        observables: Observables on the compacted qubits.
         real: `numpy.float32` or `numpy.float64`.
     """
     builder = _Builder({qubit: index for index, qubit in enumerate(qubits)})

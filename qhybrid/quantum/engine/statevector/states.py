@@ -26,12 +26,12 @@ def simulate(circuit: QuantumCircuit, parameters: Sequence[Parameter], values: N
     """States of the circuit applied to |0...0>, each up to a global phase.
 
     Args:
-        circuit: Unitary circuit.
-        parameters: Order of the columns of `values`.
-        values: (B, P), radians.
+        circuit: Unitary circuit, without measurements.
+        parameters: Parameters of the circuit, in the order of the columns of `values`.
+        values: Parameter values in radians, (B, P).
 
     Returns:
-        (B, 2**num_qubits); qubit q is bit q of the index, as in Qiskit.
+        State vectors (B, 2**num_qubits); qubit q is bit q of the index, as in Qiskit.
 
     Raises:
         CircuitError: The circuit is not unitary.

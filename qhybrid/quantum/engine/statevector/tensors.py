@@ -31,9 +31,9 @@ class TorchCircuit:
         """Prepare a circuit for tensors on a device.
 
         Args:
-            program: The circuit; its precision is the tensors'.
-            features: What its angles are linear in.
-            device: Where everything is computed.
+            program: Arrays of the circuit; its precision is that of the tensors.
+            features: Columns that the circuit's angles are linear in.
+            device: Device of torch on which everything is computed.
         """
         self._program, self._features, self._device = program, features, device
         self._dim = 1 << program.num_qubits
@@ -82,8 +82,8 @@ class TorchCircuit:
         """Gradient of sum(grad_output * outputs) by feature (B, F) float64, one row per sample.
 
         Args:
-            features: `(B, F)` float64.
-            grad_output: `(B, M)`.
+            features: Features of each sample, `(B, F)` float64.
+            grad_output: Gradient by each expectation value, `(B, M)`.
             states: Final states of these features; None computes them again.
         """
         gradients = []

@@ -16,7 +16,7 @@ def varying_parts(program: Any, features: Features, shared: int) -> NDArray[np.i
 
     Args:
         program: A `StateVectorProgram` or `DensityProgram`.
-        features: What its angles are linear in; a nonlinear one counts as different.
+        features: Columns that its angles are linear in; a nonlinear one counts as different.
         shared: Number of parameters.
     """
     count = len(features.parameters)

@@ -39,7 +39,7 @@ def make_workspace(program: StateVectorProgram, real: type[np.floating], *, back
     """Memory for one thread; about 2 or 3 states of `LANES` samples.
 
     Args:
-        program: The circuit.
+        program: Arrays of the circuit.
         real: Precision of the states.
         backward: Whether there is memory for a backward pass.
     """
