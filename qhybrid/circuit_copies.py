@@ -21,7 +21,7 @@ def keep_copies(folder: Path, config: RunConfig) -> None:
 
     Args:
         folder: The run directory.
-        config: The run.
+        config: Configuration of the run.
 
     Raises:
         CircuitError: A file cannot be read.

@@ -67,8 +67,8 @@ class InputFile:
     """A file or folder that a run is made from.
 
     Attributes:
-        path: Absolute; `None` for what an installed package or a published data set holds.
-        sha256: Of the file; of the folder, see `sha256_of`; else of the arrays.
+        path: Absolute path; `None` for what an installed package or a published data set holds.
+        sha256: SHA-256 of the file; of a folder, see `sha256_of`; else of the arrays.
         note: What was done with it, e.g. how images were resized; empty for nothing.
     """
 
@@ -127,7 +127,7 @@ def check_writable(folder: Path) -> None:
     """Find out whether a folder can be written to, or made; nothing is written.
 
     Args:
-        folder: It may be missing, and folders above it as well.
+        folder: Folder to be written to; it may be missing, and folders above it as well.
 
     Raises:
         RunDirectoryError: It cannot; says why.
@@ -258,7 +258,7 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
     """Arrays of an npz file; nothing is unpickled.
 
     Args:
-        path: The file.
+        path: The npz file to be read.
         names: Arrays that it must hold.
         optional: Arrays that it may hold.
 

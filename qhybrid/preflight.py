@@ -19,9 +19,9 @@ def check_stages(config: RunConfig, data: ImageData, trained: RunConfig | None =
     """Refuse a run of which a stage after the training cannot work.
 
     Args:
-        config: The run; of stages that it does not name nothing is asked.
-        data: Its data set, as `load_data` gives it.
-        trained: What the model is trained with, where that is another configuration.
+        config: Configuration of the run; of stages that it does not name nothing is asked.
+        data: Data set of the run, as `load_data` gives it.
+        trained: Configuration that the model is trained with, if it is another one.
 
     Raises:
         QHybridError: What cannot work and why: images that cannot be judged, classes that the data lack, a device that
@@ -52,8 +52,8 @@ def later_demands(config: RunConfig, image_shape: Sequence[int]) -> list[Demand]
     """What the sampling of a run draws from its noise source, after the training.
 
     Args:
-        config: The run.
-        image_shape: `(C, H, W)`.
+        config: Configuration of the run.
+        image_shape: Shape of one image, `(C, H, W)`.
 
     Raises:
         ConfigError: The sampler of another package cannot be built.

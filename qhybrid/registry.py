@@ -128,7 +128,7 @@ class Registry:
         """Tell why a name that users may expect here is not registered.
 
         Args:
-            name: The name.
+            name: Name that is not registered.
             reason: What the message says of it, e.g. `holds volumes; only two-dimensional sets are supported`.
         """
         self._excluded[name] = reason

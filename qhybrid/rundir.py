@@ -43,7 +43,7 @@ class RunDirectory:
     """Paths of one run and what stands in them.
 
     Attributes:
-        path: The directory.
+        path: Path of the directory.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -118,9 +118,9 @@ class RunDirectory:
         """Make a run directory (default `runs/<name>-<time>`), or open it again to resume.
 
         Args:
-            path: The directory.
-            config: What the run is made with.
-            resume: Open the run that is there.
+            path: Path of the directory; by default `runs/<name>-<time>`.
+            config: Configuration that the run is made with.
+            resume: Whether to open the run that is there.
             inputs: The files that the run is made from, kept in `meta.json`.
 
         Raises:
@@ -146,8 +146,8 @@ class RunDirectory:
         """Find out whether `create` would give a run directory; nothing is written.
 
         Args:
-            path: The directory.
-            config: What the run is made with.
+            path: Path of the directory; `None` for a new one.
+            config: Configuration that the run is made with.
             resume: Whether it may hold the run already.
 
         Raises:
@@ -232,9 +232,9 @@ class RunDirectory:
         """Compare an input with what the run was made from.
 
         Args:
-            kind: `data` or `bank`.
-            path: Where it lies now.
-            sha256: Its sum now.
+            kind: Kind of the input, `data` or `bank`.
+            path: Present path of the input; `None` where it has none.
+            sha256: Present SHA-256 of the input.
 
         Raises:
             RunDirectoryError: They differ; gives both sums.

@@ -114,7 +114,7 @@ def initial_seed(seed: int, part: Literal["unet", "gate", "circuit"]) -> int:
     Three parts have three streams, so that all arms of a study start from the same shared layers.
 
     Args:
-        seed: The run's.
+        seed: Seed of the run.
         part: `unet` for the shared layers, `gate` for the arm's own classical layers, `circuit` for its weights.
     """
     return (3 * seed + _PARTS[part]) % (1 << 64)

@@ -18,7 +18,7 @@ def from_json(kind: type[T], values: Any) -> T:
     """A dataclass from what a JSON file holds, each field checked against its type.
 
     Args:
-        kind: The dataclass.
+        kind: Dataclass that is to be built.
         values: A mapping of its fields; lists stand for tuples.
 
     Raises:

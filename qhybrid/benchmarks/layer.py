@@ -52,9 +52,9 @@ def compare(
     """Milliseconds of one step, forward and backward with input gradients, for each size.
 
     Args:
-        qubits: Sizes.
-        peers: Whether others than `QuantumLayer` take part.
-        repeats: Rounds.
+        qubits: Numbers of qubits, one for each size.
+        peers: Whether other libraries than `QuantumLayer` take part.
+        repeats: Number of rounds in which every contender is timed.
         budget: Seconds that one contender may take at one size; the slow ones get fewer rounds, but one at least.
 
     Yields:
@@ -100,8 +100,8 @@ def take_part(name: str, qubits: int) -> None:
     """Build a contender in this process and serve its times; the file of its answer is the first argument.
 
     Args:
-        name: Of `CONTENDERS`.
-        qubits: Size.
+        name: Name of the contender, a key of `CONTENDERS`.
+        qubits: Number of qubits of the circuit.
     """
     contender = CONTENDERS[name]
     try:
@@ -128,7 +128,7 @@ def difference(answer: list[NDArray[Any]], expected: list[NDArray[Any]]) -> floa
 
     Args:
         answer: Outputs (B, n), gradients by inputs (B, n) and by weights (W,).
-        expected: Ours.
+        expected: Outputs and gradients of this package, in the same form.
 
     Raises:
         ArithmeticError: It computes something else, and its time would mean nothing.

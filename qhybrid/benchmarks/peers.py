@@ -29,7 +29,15 @@ Answer = tuple[Any, Any, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One size: RY(x) encoding, layers of RY, RZ and a CX ladder, all <Z_i>."""
+    """One size: RY(x) encoding, layers of RY, RZ and a CX ladder, all <Z_i>.
+
+    Attributes:
+        qubits: Number of qubits n of the circuit.
+        layers: Number of layers of the circuit.
+        inputs: Input angles in radians, float32 (B, n).
+        weights: Angles of RY and RZ in radians, float32 (2 * n * layers,).
+        grad_output: Gradient by each expectation value, float32 (B, n).
+    """
 
     qubits: int
     layers: int
@@ -42,8 +50,8 @@ class Problem:
         """Random angles, the same for everybody.
 
         Args:
-            qubits: Qubits of the circuit.
-            layers: Layers of the circuit.
+            qubits: Number of qubits of the circuit.
+            layers: Number of layers of the circuit.
             batch: Number of samples.
         """
         rng = plain_generator(qubits)
@@ -69,11 +77,11 @@ class Contender:
     """A way to compute the step.
 
     Attributes:
-        name: For the table.
-        form: How it computes the step, of the ways that its library offers the fastest.
-        build: Makes the step for a problem; raises `NotPossibleError`.
-        max_qubits: Where it is not measured any more, for its time or its memory.
-        one_sample: It gets one sample, and its time is multiplied by the batch.
+        name: Name of the contender in the table.
+        form: Way in which it computes the step: the fastest that its library offers.
+        build: Function that makes the step for a problem; raises `NotPossibleError`.
+        max_qubits: Largest number of qubits at which it is measured, for its time or its memory.
+        one_sample: Whether it gets one sample only, its time being multiplied by the batch.
     """
 
     name: str

@@ -26,13 +26,13 @@ def measure_layer(
     """Measure, print and write.
 
     Args:
-        qubits: Sizes, separated by commas.
-        peers: Whether others than `QuantumLayer` take part.
+        qubits: Numbers of qubits, separated by commas.
+        peers: Whether other libraries than `QuantumLayer` take part.
         growth: Whether to measure growth and precision too.
-        repeats: Interleaved rounds.
+        repeats: Number of interleaved rounds.
         budget: Seconds for one contender at one size.
-        json_file: Where all numbers go.
-        echo: Takes the lines of the tables.
+        json_file: JSON file that all numbers are written to; `None` writes none.
+        echo: Function that is called with each line of the tables.
 
     Raises:
         ConfigError: `qubits` is not a list of positive numbers.

@@ -39,8 +39,8 @@ def interleave(timers: Mapping[str, Timer], repeats: int, budget: float = 30.0) 
     """Time every contender once in each round.
 
     Args:
-        timers: By name; each step has been called once before.
-        repeats: Rounds.
+        timers: Timers of the contenders by name; each step has been called once before.
+        repeats: Number of rounds in which every contender is timed.
         budget: Seconds that one contender may take; the slow ones get fewer rounds, but one at least.
 
     Returns:
@@ -135,8 +135,8 @@ def serve(step: Callable[[], Any] | None, reason: str | None = None) -> None:
     """Answer a `Worker`'s questions for the rest of this process.
 
     Args:
-        step: What is timed.
-        reason: Why there is no step.
+        step: Step to be timed; `None` if there is none.
+        reason: Reason why there is no step.
     """
     if step is None:
         _say({"reason": reason})

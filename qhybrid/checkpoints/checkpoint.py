@@ -46,12 +46,12 @@ class Checkpoint:
     Attributes:
         path: The `step-N` directory.
         config: The configuration it was trained with.
-        model: In evaluation mode, on the CPU.
+        model: Network in evaluation mode, on the CPU.
         step: Number of optimizer steps taken.
         spec: The circuit in the bottleneck; `None` for a classical arm.
-        image_channels: 1 or 3.
+        image_channels: Number of channels of an image, 1 or 3.
         image_size: Height and width in pixels.
-        labels: What it can be asked for; `None` for an unconditional model.
+        labels: Labels that the model can be asked for; `None` for an unconditional model.
     """
 
     path: Path
@@ -82,14 +82,14 @@ def save_checkpoint(
     """Write `step-N`, then drop the oldest beyond `training.keep_checkpoints`.
 
     Args:
-        run: Where.
-        config: What is trained.
-        step: Optimizer steps taken.
-        model: The network.
-        ema_model: The same with averaged weights.
-        state: What training needs to go on: tensors, numbers, texts and mappings of them.
-        image_shape: `(C, H, W)`.
-        labels: What a conditional model can be asked for.
+        run: Run directory that the checkpoint is written into.
+        config: Configuration of the training.
+        step: Number of optimizer steps taken.
+        model: Network as it is trained.
+        ema_model: Network with averaged weights.
+        state: Data that training needs to go on: tensors, numbers, texts and mappings of them.
+        image_shape: Shape of one image, `(C, H, W)`.
+        labels: Labels that a conditional model can be asked for.
 
     Returns:
         The folder of the checkpoint.

@@ -29,8 +29,8 @@ def with_circuit(checkpoint: Checkpoint, quantum: QuantumConfig) -> Checkpoint:
     """The same weights with the circuit simulated otherwise: exactly, with shots, or under a device's noise.
 
     Args:
-        checkpoint: A trained model.
-        quantum: How its circuit is to be simulated; ansatz, qubits and layers must be those of the checkpoint.
+        checkpoint: Checkpoint of a trained model.
+        quantum: Simulation of its circuit; ansatz, qubits and layers must be those of the checkpoint.
     """
     return with_config(checkpoint, checkpoint.config.model_copy(update={"quantum": quantum}))
 

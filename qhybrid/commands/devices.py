@@ -69,9 +69,9 @@ def run_on_device(directory: RunDirectory, config: HardwareConfig, resume: bool,
 
     Args:
         directory: A run with a checkpoint.
-        config: Its hardware section.
-        resume: Go on with the plan that lies there.
-        devices: What `check_devices` has opened.
+        config: Hardware section of the run's configuration.
+        resume: Whether to go on with the plan that the directory holds.
+        devices: Devices that `check_devices` has opened.
     """
     from hardware.runs.stages import infer, plan
 
@@ -88,8 +88,8 @@ def draw_bank(config: RunConfig, resume: bool, devices: Devices) -> None:
 
     Args:
         config: The whole configuration.
-        resume: Go on with a draw that was interrupted.
-        devices: What `check_devices` has opened.
+        resume: Whether to go on with a draw that was interrupted.
+        devices: Devices that `check_devices` has opened.
     """
     path = bank_to_draw(config)
     if path is None or config.noise_bank is None:

@@ -22,7 +22,7 @@ class Choice:
 
     Attributes:
         name: The entry's name.
-        options: Its validated section.
+        options: Validated options of the entry.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Registered:
     """Annotation of a `Choice` field: which registry its name and options are validated against.
 
     Args:
-        registry: The kind.
+        registry: Registry that the name and its options are looked up in.
         own_key: An entry that a mapping means if it has this key and no `name`, e.g. `{file: my.qpy}`.
     """
 
@@ -87,7 +87,7 @@ def checked_options(kind: str, entry: Entry, values: Mapping[str, Any]) -> BaseM
     Args:
         kind: What the line calls the entry, e.g. `ansatz`.
         entry: The registered entry.
-        values: Its options without the name.
+        values: Options of the entry, without its name.
 
     Raises:
         ValueError: An option is unknown, missing or has a wrong value.

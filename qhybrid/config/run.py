@@ -120,7 +120,7 @@ def build_section(section: type[SectionT], values: Mapping[str, Any], origin: st
 
     Args:
         section: The model, e.g. `SamplingConfig`.
-        values: Its keys.
+        values: Keys of the section and their values.
         origin: What a message names as the place of the values, e.g. a file.
 
     Raises:

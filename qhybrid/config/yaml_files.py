@@ -144,7 +144,7 @@ def read_mapping(path: str | Path, what: str) -> dict[str, Any]:
     """The sections of a YAML file, not yet validated.
 
     Args:
-        path: The file.
+        path: YAML file to be read.
         what: What a message calls it, e.g. `configuration`.
 
     Raises:

@@ -18,7 +18,7 @@ class RemoteFile:
     """A published file and where it may lie below the data folder.
 
     Attributes:
-        url: Where it is downloaded from.
+        url: Address that the file is downloaded from.
         places: (path relative to the data folder, MD5 of the file there) in the order of search. The first is where
             a download goes; the others may be the same content in another form, such as uncompressed.
     """
@@ -36,7 +36,7 @@ def obtain(file: RemoteFile, root: Path, *, download: bool) -> Path:
     """Path of a file whose checksum has been verified; downloaded if it is missing and `download` is set.
 
     Args:
-        file: Where it is published, and the places under `root` where it may lie.
+        file: Published file, with the places under `root` that it may lie in.
         root: Folder of data sets.
         download: Whether a missing file is downloaded.
 

@@ -24,7 +24,7 @@ class IdxSet:
     Attributes:
         folder: Path of the files below the data folder.
         url: Address of the folder that the compressed files are downloaded from.
-        md5: For each file's name without `.gz`, the MD5 of the compressed and of the plain file.
+        md5: MD5 of the compressed and of the plain file, by the file's name without `.gz`.
         class_names: Name of each class.
     """
 
@@ -107,7 +107,7 @@ def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
     32-bit integer, then the values.
 
     Args:
-        path: The file.
+        path: File to be read.
         axes: Number of axes it must have (3 for images, 1 for labels).
 
     Raises:

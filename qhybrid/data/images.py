@@ -33,9 +33,10 @@ class ImageData:
 
     Attributes:
         name: The registered name, or the stem of the npz file's name.
-        train: Images to train on; never empty.
+        train: Training images; never empty.
         val: Validation images; (0, H, W, C) where the set has no such split.
-        test: Test images.
+        test: Test images, (N, H, W, C); may be empty.
+        train_labels, val_labels, test_labels, unused_labels: Labels of the images of each part, int64 (N,) or (N, K).
         class_names: The name of each class of the full set.
         origin: URL, package or file that the images come from.
         checksum: SHA-256 over shapes and contents of the full set's arrays, before any filter or subset.
@@ -104,10 +105,10 @@ class ImageData:
         Args:
             name: Name of the set.
             train: Images uint8 (N, H, W) or (N, H, W, C); labels of an integer type, (N,), (N, 1) or (N, K).
-            val: The same, or None where the set has no validation split.
-            test: The same.
+            val: Images and labels of the validation split, as for `train`; `None` where the set has none.
+            test: Images and labels of the test split, as for `train`.
             class_names: Name of each class; None numbers the classes that the labels hold.
-            origin: Where the images come from.
+            origin: URL, package or file that the images come from.
             source: The file or folder that they were read from.
 
         Raises:

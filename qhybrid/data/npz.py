@@ -46,7 +46,7 @@ def build_from_npz(path: Path, name: str, *, class_names: tuple[str, ...] | None
     """An npz file with `REQUIRED_KEYS`, with or without `VAL_KEYS`, as a data set; other keys are left alone.
 
     Args:
-        path: The file.
+        path: The npz file to be read.
         name: Name of the data set.
         class_names: Name of each class; None numbers the classes that the labels hold.
         origin: What to record as the data's origin.

@@ -54,11 +54,11 @@ def balanced_subset(labels: Labels, n: int, seed: int) -> npt.NDArray[np.intp]:
 
     Args:
         labels: (N,) class numbers, or (N, K) multi-label.
-        n: Images to draw, at most N.
+        n: Number of images to draw, at most N.
         seed: Seed of the draw.
 
     Returns:
-        Ascending positions (n,).
+        Positions of the drawn images in ascending order, (n,).
     """
     order = permutation(len(labels), seed)
     if labels.ndim == 2:

@@ -41,13 +41,13 @@ class BankRecord:
     """What stands in the JSON file.
 
     Attributes:
-        name: By which a configuration may accept the bank although its certificate fails.
-        source: `quantum_bits`, `quantum_intrinsic`, or `gaussian` for pseudo-random integers.
-        shape: Of the stored array.
+        name: Name by which a configuration may accept the bank although its certificate fails.
+        source: Noise source: `quantum_bits`, `quantum_intrinsic`, or `gaussian` for pseudo-random integers.
+        shape: Shape of the stored array.
         law: `resolution` of integers; or `shots`, `patch`, `mean`, `deviation` and `covariance` of the pixels.
         provenance: Backend, job ids, date, circuit, shots, calibration.
         checksum: SHA-256 of the stored numbers.
-        certificate: From `certify`, or `None`.
+        certificate: Certificate that `certify` gave, JSON-able; `None` if there is none.
         drawn: Numbers reserved by each consumer.
     """
 
@@ -113,7 +113,7 @@ class Bank:
 
         Args:
             start: Place of the first one in the bank.
-            count: How many.
+            count: Number of noise values to read.
 
         Raises:
             NoiseError: The bank holds integers beyond the resolution that its record gives.

@@ -111,13 +111,13 @@ def region(noise: NoiseConfig, purpose: Purpose, numbers: int, unit: int) -> tup
     """The part of a bank that belongs to one purpose.
 
     Args:
-        noise: Which purposes share the bank.
-        purpose: One of them.
-        numbers: Of the whole bank.
-        unit: Numbers that belong together, of a patch.
+        noise: Configuration that says which purposes share the bank.
+        purpose: Purpose whose part is asked for.
+        numbers: Number of values in the whole bank.
+        unit: Number of values in a patch, which stay together.
 
     Returns:
-        Its first number and its size, in whole patches.
+        Place of the first value of the part, and the number of its values, in whole patches.
     """
     active = [name for name in PARTS if getattr(noise, name)]
     before = sum(PARTS[name] for name in active[: active.index(purpose)])
@@ -131,8 +131,8 @@ def too_small(bank: Bank, purpose: Purpose, size: int, count: int) -> str:
     """The line about a bank that is too small for a single draw.
 
     Args:
-        bank: The bank.
-        purpose: What was to be drawn for.
+        bank: Bank that the draw was to be made from.
+        purpose: Purpose that was to be drawn for.
         size: Numbers in the purpose's part of the bank.
         count: Numbers that one draw takes.
     """

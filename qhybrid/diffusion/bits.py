@@ -33,7 +33,7 @@ def von_neumann(raw: Bits) -> Bits:
     does not mend correlations between shots.
 
     Args:
-        raw: `(shots, qubits)`.
+        raw: Measured bits, uint8 `(shots, qubits)`.
     """
     even = len(raw) // 2 * 2
     first, second = raw[0:even:2], raw[1:even:2]
@@ -47,9 +47,9 @@ def toeplitz(raw: Bits, entropy_per_bit: float, seed: int = 0) -> Bits:
     hash lemma m = n * entropy_per_bit - 64 output bits are within 2 ** -32 of uniform.
 
     Args:
-        raw: Any shape; bits beyond the last whole block are dropped.
+        raw: Measured bits in an array of any shape; bits beyond the last whole block are dropped.
         entropy_per_bit: Estimated min-entropy, in (0, 1].
-        seed: Of the matrix; it may be public, but must not depend on the bits.
+        seed: Seed of the matrix; it may be public, but must not depend on the bits.
 
     Raises:
         NoiseError: The min-entropy is too small for a single bit.
@@ -101,7 +101,7 @@ def min_entropy(raw: Bits) -> float:
     """The least of both estimates over each qubit's shots and over the bits in the order of measurement.
 
     Args:
-        raw: `(shots, qubits)`.
+        raw: Measured bits, uint8 `(shots, qubits)`.
     """
     series = [np.ascontiguousarray(column) for column in raw.T] + [raw.reshape(-1)]
     return max(0.0, min(min(most_common_value_entropy(bits), markov_entropy(bits)) for bits in series))
@@ -116,7 +116,7 @@ class BitLaw:
     falls short of 3 (`kurtosis`). Numbers are scaled to variance 1 exactly.
 
     Attributes:
-        resolution: k, 4 to 16.
+        resolution: Number of bits k of each integer, 4 to 16.
     """
 
     resolution: int

@@ -38,7 +38,14 @@ _LIVE_NAME = Stream("certificate")
 
 @dataclass(frozen=True)
 class Check:
-    """One test. `value` passes if it lies in [`low`, `high`]; test statistics are in standard errors."""
+    """One test: its value passes if it lies between the bounds, which count as inside.
+
+    Attributes:
+        name: Name of the test, as the certificate shows it.
+        value: Measured value; test statistics are in standard errors.
+        low: Smallest value that passes; `None` for no bound.
+        high: Largest value that passes; `None` for no bound.
+    """
 
     name: str
     value: float
@@ -56,9 +63,9 @@ class Certificate:
     """What was tested and what came out.
 
     Attributes:
-        source: Kind of source.
-        numbers: How many numbers were looked at.
-        checks: The claims.
+        source: Kind of the noise source.
+        numbers: Number of values that were looked at.
+        checks: Tests of the claims, each with its bounds.
         measured: Moments, correlations and whatever else a reader wants to know.
     """
 
@@ -168,10 +175,10 @@ def certify_fluctuations(
     """Test standardized fluctuations `(E, n)` of n expectation values of `shots` shots each.
 
     Args:
-        values: One row per evaluation of the circuit.
-        shots: Per evaluation.
-        mean: `(n,)` expectation values that were subtracted.
-        deviation: `(n,)` what was divided by.
+        values: Standardized values `(E, n)`, one row per evaluation of the circuit.
+        shots: Number of shots of each evaluation.
+        mean: Expectation values that were subtracted, `(n,)`.
+        deviation: Standard deviations that were divided by, `(n,)`.
         covariance: `(n, n)` as stored; `None` if there is none to compare with.
 
     Raises:

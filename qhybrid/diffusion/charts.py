@@ -28,10 +28,10 @@ def schedule_figure(
     """The three curves of a tailored schedule and one image along them.
 
     Args:
-        config: The schedule.
-        image: `(H, W)` in [-1, 1].
-        gaussian: `(H, W)` Gaussian noise.
-        quantum: `(H, W)` noise of the configured source.
+        config: Configuration of the schedule.
+        image: Image in [-1, 1] that the noise is added to, `(H, W)`.
+        gaussian: Gaussian noise of standard deviation 1, `(H, W)`.
+        quantum: Standardized noise of the configured source, `(H, W)`.
     """
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     grid = figure.add_gridspec(2, _SNAPSHOTS, height_ratios=(2, 1))

@@ -30,12 +30,12 @@ def make_bank(
     """Simulate a bank, write it, certify it.
 
     Args:
-        path: The npz file.
+        path: The npz file to be written.
         source: `quantum_bits`, `quantum_intrinsic`, or `gaussian`: pseudo-random integers of the same law.
         config: Device, qubits, shots, resolution, extractor.
         numbers: Noise values wanted; rounded up to whole patches.
-        seed: Of the simulation.
-        name: By default `<file>-<seed>`.
+        seed: Seed of the simulation.
+        name: Name of the bank; by default `<file>-<seed>`.
 
     Raises:
         NoiseError: Wrong file name, a source that no bank is made of, or too few numbers for a certificate.

@@ -36,8 +36,8 @@ class TimedNoise:
     """Gaussian noise with the quantum share of each time step.
 
     Args:
-        quantum: The other source.
-        share: `(T,)`, lambda(t) in [0, 1].
+        quantum: Quantum source that is mixed with the Gaussian noise.
+        share: Quantum share lambda(t) of each time step, `(T,)`, in [0, 1].
     """
 
     def __init__(self, quantum: NoiseSource, share: Tensor) -> None:
@@ -51,7 +51,7 @@ class TimedNoise:
         Args:
             t: Time steps, int64 `(B,)`.
             name: The stream that the numbers come from.
-            shape: `(B, C, H, W)`.
+            shape: Shape of the noise, `(B, C, H, W)`.
         """
         share = self._share[t].view(-1, *[1] * (len(shape) - 1))
         gaussian = self._gaussian.draw(name, shape)
@@ -66,7 +66,7 @@ class SamplingNoise:
     Args:
         latent: Source of step 0, the initial latents; `None` is Gaussian.
         reverse: Source of steps k + 1; `None` is Gaussian.
-        share: `(T,)`, lambda(t).
+        share: Quantum share lambda(t) of each time step, `(T,)`, in [0, 1].
         timesteps: Time step of each reverse step.
     """
 
@@ -114,13 +114,13 @@ def image_noise(source: NoiseSource, seeds: Sequence[int], shape: Sequence[int],
     """Noise of `step` for images of the given seeds, each from its own stream.
 
     Args:
-        source: Where noise comes from.
-        seeds: One seed per image.
-        shape: `(C, H, W)`.
+        source: Noise source that is drawn from.
+        seeds: Seeds of the images, one per image.
+        shape: Shape of one image, `(C, H, W)`.
         step: 0 for the initial latents, k + 1 for reverse step k.
 
     Returns:
-        Tensor `(len(seeds), C, H, W)`.
+        Standardized noise of all images, float32 `(len(seeds), C, H, W)`.
     """
     return torch.stack([source.draw(Stream("image", seed, step), shape) for seed in seeds])
 

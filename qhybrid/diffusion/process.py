@@ -22,7 +22,7 @@ class ForwardProcess:
 
     Attributes:
         prediction: `epsilon`, or `v` = sqrt(a) epsilon - sqrt(1 - a) x_0.
-        alphas_cumprod: Tensor `(T,)`, float32.
+        alphas_cumprod: Share of the signal's variance at each time step, float32 `(T,)`.
     """
 
     def __init__(self, config: DiffusionConfig) -> None:
@@ -38,7 +38,7 @@ class ForwardProcess:
         """Noisy images `x_t`, `(B, C, H, W)` (equation 4 of Ho et al.).
 
         Args:
-            images: In [-1, 1], `(B, C, H, W)`.
+            images: Clean images in [-1, 1], `(B, C, H, W)`.
             epsilon: Standardized noise of the same shape.
             t: Time steps, int64 `(B,)`.
         """
@@ -49,7 +49,7 @@ class ForwardProcess:
         """What the network should predict, `(B, C, H, W)`: the noise, or v of Salimans and Ho 2022.
 
         Args:
-            images: In [-1, 1], `(B, C, H, W)`.
+            images: Clean images in [-1, 1], `(B, C, H, W)`.
             epsilon: Standardized noise of the same shape.
             t: Time steps, int64 `(B,)`.
         """
@@ -63,7 +63,7 @@ class ForwardProcess:
 
         Args:
             denoise: The network, called with `x_t` and t.
-            images: In [-1, 1], `(B, C, H, W)`.
+            images: Clean images in [-1, 1], `(B, C, H, W)`.
             epsilon: Standardized noise of the same shape.
             t: Time steps, int64 `(B,)`.
         """

@@ -74,8 +74,8 @@ def binomial_distance(values: Numbers, mean: float, deviation: float, shots: int
     Args:
         values: Standardized expectation values of a Z, `(N,)`.
         mean: Expectation value that was subtracted.
-        deviation: What was divided by.
-        shots: Behind each value.
+        deviation: Standard deviation that was divided by.
+        shots: Number of shots behind each value.
     """
     from scipy.stats import binom
 

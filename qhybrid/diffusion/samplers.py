@@ -100,7 +100,7 @@ def build_sampler(config: DiffusionConfig, sampler: str | Choice, steps: int, et
         config: The trained process.
         sampler: A registered name, or the name with options. Ours are `ddpm` (ancestral, Ho et al. 2020, posterior
             variance), `ddim` (Song et al. 2021), `dpm-solver++` (2M, Lu et al. 2022) and `unipc` (Zhao et al. 2023).
-        steps: N, from 1 to T.
+        steps: Number of reverse steps, from 1 to T.
         eta: Noise level of `ddim`.
 
     Raises:
@@ -171,11 +171,12 @@ def sample_images(
     """Run the reverse process.
 
     Args:
-        denoise: `(x (B, C, H, W), t (B,)) -> prediction (B, C, H, W)`.
-        sampler: From `build_sampler`; used for one run at a time, since multistep solvers keep a history.
+        denoise: Network that gives a prediction `(B, C, H, W)` for noisy images x `(B, C, H, W)` and time steps t
+            `(B,)`.
+        sampler: Sampler that `build_sampler` made; used for one run at a time, since multistep solvers keep a history.
         latents: `(B, C, H, W)`: pure noise, or the images after `start` steps.
-        noise: `k -> (B, C, H, W)`, the noise of reverse step k; called only by stochastic samplers.
-        start: First step to run.
+        noise: Function that gives the noise `(B, C, H, W)` of reverse step k; called only by stochastic samplers.
+        start: Number of the first step to run.
         callback: Called with (k, x) after each step k.
 
     Returns:

@@ -38,12 +38,12 @@ class MeasuredCircuit:
     """A circuit whose qubits are all measured, on Aer or on the best place of a device snapshot.
 
     Args:
-        circuit: Without parameters and measurements.
-        device: `aer`, or the name of a snapshot.
+        circuit: Circuit without parameters and measurements.
+        device: Name of a device snapshot, or `aer`.
 
     Attributes:
         part: The qubits of the device that are used; `None` on Aer.
-        noise: Their Aer `NoiseModel`; `None` on Aer.
+        noise: Aer `NoiseModel` of these qubits; `None` on Aer.
 
     Raises:
         CircuitError: There is no such snapshot, or the circuit does not fit it.
@@ -76,7 +76,7 @@ class MeasuredCircuit:
         """Measured bits of the stream `name`; the same name gives the same shots.
 
         Args:
-            name: The stream.
+            name: Name of the stream.
             count: Number of shots.
             attempt: Which of several draws that together make up one stream.
 
@@ -253,7 +253,7 @@ def check_patch(patch: tuple[int, int], shape: Sequence[int], what: str) -> None
 
     Args:
         patch: Height and width of a patch in pixels.
-        shape: Of the images, `(..., H, W)`.
+        shape: Shape of the images, `(..., H, W)`.
         what: What a message calls the source of the patches, e.g. `8 qubits`.
 
     Raises:
@@ -272,7 +272,7 @@ def lay_patches(values: NDArray[np.float32], patch: tuple[int, int], shape: Sequ
     Args:
         values: Numbers of one patch after the other, `(N,)`.
         patch: Height and width of a patch in pixels.
-        shape: Of the images, `(..., H, W)`.
+        shape: Shape of the images, `(..., H, W)`.
     """
     (h, w), (*lead, H, W) = patch, shape
     tiles = values.reshape(-1, H // h, W // w, h, w).transpose(0, 1, 3, 2, 4)

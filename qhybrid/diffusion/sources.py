@@ -30,9 +30,9 @@ def open_source(noise: NoiseConfig, purpose: Purpose, stride: int = 1) -> NoiseS
     """The source of a configuration: its bank, or the registered source that it names.
 
     Args:
-        noise: The configuration.
-        purpose: Where its numbers enter.
-        stride: Training steps, or reverse steps.
+        noise: Configuration of the noise.
+        purpose: Place where the numbers enter: training, latents or reverse steps.
+        stride: Number of training steps, or of reverse steps.
 
     Raises:
         NoiseError: The bank is damaged, foreign, or its certificate fails and the configuration does not accept it.
@@ -50,8 +50,8 @@ class CheckedSource:
     """A source of another package, whose numbers are looked at before they are used.
 
     Args:
-        source: What the package's builder has built.
-        entry: Its entry in the registry, for messages.
+        source: Noise source that the other package's builder has built.
+        entry: Entry of the source in the registry, for messages.
     """
 
     def __init__(self, source: NoiseSource, entry: Entry) -> None:

@@ -17,7 +17,13 @@ from qhybrid.files import InputFile, sha256_of
 
 @dataclass(frozen=True)
 class Demand:
-    """Draws that a consumer is going to make: `draws` successive ranks, each a tensor of `shape`."""
+    """Draws that a consumer is going to make.
+
+    Attributes:
+        purpose: Place where the numbers enter: `forward`, `latent` or `reverse`.
+        draws: Number of draws, which follow each other in the purpose's part of the source.
+        shape: Shape of the tensor that one draw gives.
+    """
 
     purpose: Purpose
     draws: int
@@ -43,9 +49,9 @@ def sampling_demands(
     """What sampling draws from a quantum source.
 
     Args:
-        noise: Where the source's numbers enter.
+        noise: Configuration that says where the source's numbers enter.
         sampling: Number of images and reverse steps.
-        image_shape: `(C, H, W)`.
+        image_shape: Shape of one image, `(C, H, W)`.
         stochastic: Whether the sampler's reverse steps draw noise.
     """
     shape = tuple(image_shape)
@@ -71,8 +77,8 @@ def check_supply(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -
     """Find out before a run starts whether its source suffices.
 
     Args:
-        noise: The configuration.
-        demands: What the run is going to draw.
+        noise: Configuration of the noise.
+        demands: Draws that the run is going to make.
         consumer: Who asks; what it has reserved before counts once, since a repeated run draws the same numbers.
 
     Raises:
@@ -95,8 +101,8 @@ def check_regions(noise: NoiseConfig, demands: Sequence[Demand]) -> BankRecord |
     """Find out whether a source is fit for draws, whatever others have drawn from it.
 
     Args:
-        noise: The configuration.
-        demands: What is going to be drawn.
+        noise: Configuration of the noise.
+        demands: Draws that are going to be made.
 
     Returns:
         The record of the bank; `None` without one.
@@ -130,7 +136,7 @@ def reserve(noise: NoiseConfig, demands: Sequence[Demand], consumer: str) -> Non
 
     Args:
         noise: Names the bank, if there is one.
-        demands: What the run draws.
+        demands: Draws that the run makes.
         consumer: Name of the run in the record.
 
     Raises:
@@ -162,9 +168,9 @@ def check_size(noise: NoiseConfig, numbers: int, demands: Sequence[Demand]) -> N
     """Find out whether a bank that is yet to be drawn will be large enough.
 
     Args:
-        noise: The configuration.
-        numbers: How many the bank is going to hold.
-        demands: All that the run is going to draw from it.
+        noise: Configuration of the noise.
+        numbers: Number of values that the bank is going to hold.
+        demands: Draws that the run is going to make from the bank.
 
     Raises:
         NoiseError: It is too small; says which size would do.

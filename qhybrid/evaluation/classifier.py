@@ -12,7 +12,7 @@ class Classifier(nn.Module):
     """Convolutions down to 4 x 4 or less, global mean, `FEATURE_DIM` features, one logit per class.
 
     Args:
-        channels: 1 or 3.
+        channels: Number of channels of an image, 1 or 3.
         image_size: Side in pixels, at least 8.
         classes: Number of logits.
     """

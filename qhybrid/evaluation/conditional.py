@@ -35,8 +35,8 @@ class Judged:
     """Images as the evaluation's classifier sees them.
 
     Attributes:
-        features: Standardized, (N, D).
-        probabilities: Of each class, (N, K).
+        features: Standardized features of the images, (N, D).
+        probabilities: Probability of each class, (N, K), in [0, 1].
         labels: Classes asked for, or true ones: (N,), or (N, K) of a multi-label set.
     """
 
@@ -76,8 +76,8 @@ def mean_auc(probabilities: Floats, labels: Labels) -> float | None:
     """Area under the ROC curve, mean over the labels that some images carry and others do not; None without any.
 
     Args:
-        probabilities: (N, K).
-        labels: 0 or 1, (N, K).
+        probabilities: Probability of each label, (N, K), in [0, 1].
+        labels: True labels, 0 or 1, (N, K).
     """
     from scipy.stats import rankdata
 

@@ -47,8 +47,9 @@ class FeatureExtractor:
     """A trained classifier and the standardization of its features.
 
     Attributes:
-        network: In evaluation mode, on the CPU.
-        mean, scale: Per feature over the training images, (FEATURE_DIM,).
+        network: Classifier in evaluation mode, on the CPU.
+        mean, scale: Mean and standard deviation of each feature over the training images, (FEATURE_DIM,); the latter is
+            1 where a feature hardly varies.
         multi_label: Logits are independent labels rather than exclusive classes.
         record: What a result says of its features: architecture, hash of the weights, seed, data, accuracy.
         cached: Read from the cache rather than trained now.
@@ -73,7 +74,7 @@ def feature_extractor(full: ImageData, *, seed: int = 0, device: str = "auto") -
 
     Args:
         full: The whole data set, neither filtered by class nor reduced to a subset.
-        seed: Of the initial weights and the order of images.
+        seed: Seed of the initial weights and the order of images.
         device: `auto`, `cpu` or `cuda`; for training only.
 
     Raises:
@@ -131,13 +132,13 @@ def predict_after_training(
     """Class probabilities (M, K) of `test` by a new classifier of the same architecture, trained on other images.
 
     Args:
-        images: uint8, (N, H, W, C).
-        labels: (N,), or (N, K) where an image has several.
-        test: uint8, (M, H, W, C).
-        classes: K.
-        seed: Of the initial weights and the order of images.
+        images: Training images, uint8 (N, H, W, C).
+        labels: Labels of the training images, (N,), or (N, K) where an image has several.
+        test: Images to be classified, uint8 (M, H, W, C).
+        classes: Number of classes, K.
+        seed: Seed of the initial weights and the order of images.
         device: `auto`, `cpu` or `cuda`; for training only.
-        title: Of the progress bar.
+        title: Title of the progress bar.
     """
     network = _initial(seed, images.shape[3], images.shape[1], classes)
     _train(network, images, labels, seed, _device(device), _STEPS_ANEW, title)
@@ -151,8 +152,8 @@ def stored_extractor(record: Mapping[str, Any], *, channels: int, image_size: in
 
     Args:
         record: `features` of an `evaluation.json`.
-        channels: Of the images, 1 or 3.
-        image_size: Their side in pixels.
+        channels: Number of channels of the images, 1 or 3.
+        image_size: Side of the images in pixels.
     """
     for path in sorted(cache_folder("features").glob(f"{record['dataset']}-*.safetensors")):
         try:

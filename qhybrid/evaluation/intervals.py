@@ -64,13 +64,14 @@ def subset_intervals(
     distances cannot bear, do not occur. The spread tells of the finite samples, not of a statistic's bias at this n.
 
     Args:
-        statistics: Of the indices kept in the first and in the second sample, one number for each of `values`.
+        statistics: Function of the indices kept in the first and in the second sample that gives one number for each of
+            `values`.
         values: The statistics of the whole samples.
         counts: Sizes of the two samples.
-        fraction: f, in (0, 1/2].
-        subsets: How many to draw, at least 2.
+        fraction: Share f of both samples that a subset holds, in (0, 1/2].
+        subsets: Number of subsets to draw, at least 2.
         rng: Source of the subsets.
-        bounds: What each statistic cannot leave; its interval is cut there.
+        bounds: Range of each statistic; its interval is cut there.
 
     Returns:
         Lower and upper end for each statistic, confidence 95 %.
@@ -95,7 +96,7 @@ def wilson_interval(share: float, count: float) -> Interval:
     width (Wilson 1927; Brown, Cai and DasGupta 2001).
 
     Args:
-        share: In [0, 1].
+        share: Observed share, in [0, 1].
         count: Number of trials, above 0; need not be whole (an effective number of a weighted share).
     """
     square = _NORMAL_QUANTILE**2 / count
@@ -136,12 +137,12 @@ def expectation_interval(
     section 5.2, without its correction for bias): compare with a floor of the same number of images.
 
     Args:
-        statistic: Of the indices drawn, with replacement.
+        statistic: Function of the indices drawn, with replacement, that gives the statistic.
         value: The statistic of the whole sample.
         count: Size of the sample.
-        repeats: How many resamples.
+        repeats: Number of resamples to draw.
         rng: Source of the resamples.
-        bounds: What the statistic cannot leave; the interval is cut there.
+        bounds: Range of the statistic; the interval is cut there.
     """
     draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(repeats)])
     low, high = np.quantile(draws - draws.mean(), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

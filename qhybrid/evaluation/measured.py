@@ -23,8 +23,8 @@ def unmeasured(config: RunConfig, data: ImageData) -> dict[str, str]:
     """The metrics that `evaluation.json` will lack or give no value, each with the reason and what helps.
 
     Args:
-        config: The run.
-        data: Its data set.
+        config: Configuration of the run.
+        data: Data set of the run.
 
     Raises:
         DataError: `sampling.classes` asks for a class that no training image has.

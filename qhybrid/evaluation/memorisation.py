@@ -32,8 +32,9 @@ class HeldOut:
     """Real images that were not trained on, in two disjoint parts.
 
     Attributes:
-        reference: As many as there are training images, or half of what there is; (R, H, W, C).
-        queries: The others, at most 2,000: they stand in for generated images in the calibration; (Q, H, W, C).
+        reference: Images to measure distances to, (R, H, W, C): as many as there are training images, or half of what
+            there is.
+        queries: Other images, (Q, H, W, C), at most 2,000: they stand in for generated images in the calibration.
     """
 
     reference: Images
@@ -63,7 +64,7 @@ class NearestDistances:
     Attributes:
         train: Root mean square pixel difference in [0, 1], (draws, N): each draw takes other training images, since
             there may be more of them than held-out ones.
-        held_out: (N,).
+        held_out: Root mean square pixel difference to the nearest held-out image in [0, 1], (N,).
     """
 
     train: Floats
@@ -85,7 +86,7 @@ def nearest_distances(queries: Images, train: Images, reference: Images, rng: np
     """Compare `queries` with `len(reference)` training images (drawn anew each time) and with all of `reference`.
 
     Args:
-        queries: uint8 `(N, H, W, C)`.
+        queries: Images whose neighbours are looked for, uint8 `(N, H, W, C)`.
         train: Training images, uint8 `(M, H, W, C)`.
         reference: Held-out images, uint8 `(R, H, W, C)`.
         rng: Draws the training images.

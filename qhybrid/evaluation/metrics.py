@@ -21,8 +21,8 @@ def frechet_distance(x: Floats, y: Floats) -> float:
     values of the same n only.
 
     Args:
-        x: Features, (N, D).
-        y: Features, (M, D).
+        x: Features of the first sample, (N, D).
+        y: Features of the second sample, (M, D).
 
     Raises:
         EvaluationError: Fewer than D + 1 images on one side, so that a covariance is singular.
@@ -48,8 +48,8 @@ def kernel_distance(x: Floats, y: Floats) -> float:
     It is the mean over all possible subsets, has expectation 0 for samples of one law at any n, and so can be below 0.
 
     Args:
-        x: Features, (N, D), N >= 2.
-        y: Features, (M, D), M >= 2.
+        x: Features of the first sample, (N, D), N >= 2.
+        y: Features of the second sample, (M, D), M >= 2.
 
     Raises:
         EvaluationError: Fewer than 2 images on one side.
@@ -90,7 +90,7 @@ def neighbourhoods(x: Floats, y: Floats, neighbours: int) -> Neighbourhoods:
     Args:
         x: Features of generated images, (N, D).
         y: Features of real images, (M, D); take N = M, since radii shrink with more images.
-        neighbours: k.
+        neighbours: Number k of the neighbour that a ball reaches to.
 
     Raises:
         EvaluationError: Fewer than k + 1 images on one side.

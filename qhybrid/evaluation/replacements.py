@@ -38,7 +38,7 @@ class Shuffle:
 
     Args:
         rows_per_image: Consecutive rows that belong to one image and stay together.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
 
     def __init__(self, rows_per_image: int, seed: int) -> None:

@@ -26,8 +26,8 @@ class Samples:
     """What `samples/images.npz` holds.
 
     Attributes:
-        images: uint8, (N, H, W, C).
-        seeds: Of each image, (N,).
+        images: Generated images, uint8 (N, H, W, C).
+        seeds: Seed of each image, (N,).
         labels: Classes asked for, (N,), or (N, K) of a multi-label set; None of an unconditional model.
     """
 
@@ -41,7 +41,7 @@ def check_evaluable(config: RunConfig, data: ImageData) -> None:
 
     Args:
         config: The run; without an `evaluation` section nothing is asked.
-        data: Its data set.
+        data: Data set of the run.
 
     Raises:
         EvaluationError: Too few images will be generated, or the data set has too few test images or one class only.

@@ -35,7 +35,7 @@ def distance_scores(x: Floats, y: Floats, config: EvaluationConfig, advance: Adv
         x: Features of the generated images, `(N, D)`.
         y: Features of the real images, `(M, D)`.
         config: Subsets, neighbours and seed.
-        advance: Told when a group of metrics is done.
+        advance: Function that is called when a group of metrics is done.
     """
     rng = evaluation_generator(config.seed, "distances")
     smaller = min(len(x), len(y))
@@ -217,7 +217,7 @@ def memorisation_scores(generated: Images, data: ImageData, others: HeldOut, see
     """Nearest training against nearest held-out image: share and distance ratio, with held-out queries as floor.
 
     Args:
-        generated: uint8 `(N, H, W, C)`.
+        generated: Generated images, uint8 `(N, H, W, C)`.
         data: The data set, whose training images are the ones that may have been memorised.
         others: Held-out images of the same law.
         seed: Seed of the draws and of the bootstrap.

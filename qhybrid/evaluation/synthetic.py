@@ -37,10 +37,10 @@ def synthetic_training(
     """The entry `synthetic_training`: accuracy on real test images, or mean ROC area of a multi-label set.
 
     Args:
-        images: Generated, uint8 (N, H, W, C).
+        images: Generated images, uint8 (N, H, W, C).
         labels: What they were asked to show, (N,) or (N, K).
         data: Training and test images of the run.
-        config: Its seed chooses images, initial weights and order.
+        config: Configuration of the evaluation, whose seed chooses images, initial weights and order.
         device: `auto`, `cpu` or `cuda`.
     """
     rng = generator(config.seed, "evaluation: train on synthetic")

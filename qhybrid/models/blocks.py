@@ -37,8 +37,8 @@ class ConvBlock(nn.Module):
     """Convolution, group normalization, time shift, SiLU: `(B, C_in, H, W)` -> `(B, C_out, H', W')`.
 
     Args:
-        c_in: Input channels.
-        c_out: Output channels.
+        c_in: Number of input channels.
+        c_out: Number of output channels.
         time_dim: Width of the time embedding.
         resize: `down` halves the image's sides, `up` doubles them.
     """

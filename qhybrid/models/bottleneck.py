@@ -62,11 +62,11 @@ class Bottleneck(nn.Module):
     Args:
         core: Module `(rows, n_in) -> (rows, n_out)`. Its inputs are angles in (-pi, pi), `pi tanh(squeeze(...))`,
             unless it has an attribute `bounded` that is false.
-        n_in: Inputs of the core.
-        n_out: Outputs of the core.
+        n_in: Number of inputs of the core.
+        n_out: Number of outputs of the core.
         channels: C of the deepest features `(B, C, h, w)`.
         time_dim: Width of the time embedding, and of that of the classes.
-        place: Where the outputs go.
+        place: Place where the outputs enter: `gate`, `condition` or `features`.
         sees: What `squeeze` sees: pooled features (with `features`, those of the position), label, time embedding.
         classes: Number of classes; needed if `class` is among `sees`.
     """
@@ -104,11 +104,11 @@ class Bottleneck(nn.Module):
 
         Args:
             features: The encoder's deepest features `(B, C, h, w)`; of any C where the image is not seen.
-            embedding: Time embedding `(B, time_dim)`.
-            labels: See `ClassEmbedding`; by default no label. Not for an unconditional model.
+            embedding: Embedding of the time steps, `(B, time_dim)`.
+            labels: Labels of the images, as for `ClassEmbedding`; by default no label. Not for an unconditional model.
 
         Returns:
-            `(rows, n_in)`; a row per image, or with `features` h * w consecutive rows per image.
+            Inputs of the core, `(rows, n_in)`; a row per image, or with `features` h * w consecutive rows per image.
 
         Raises:
             ConfigError: Labels for an unconditional model.
@@ -133,8 +133,8 @@ class Bottleneck(nn.Module):
 
         Args:
             features: The encoder's deepest features `(B, C, h, w)`.
-            embedding: Time embedding `(B, time_dim)`.
-            outputs: `(rows, n_out)` for the rows of `inputs`.
+            embedding: Embedding of the time steps, `(B, time_dim)`.
+            outputs: Outputs of the core for the rows of `inputs`, `(rows, n_out)`.
         """
         mapped: Tensor = self.excite(outputs.to(features.dtype))
         if self.place == "condition":
@@ -185,7 +185,7 @@ class NoBottleneck(nn.Module):
 
         Args:
             features: The encoder's deepest features `(B, C, h, w)`.
-            embedding: Time embedding `(B, time_dim)`.
-            outputs: No outputs, `(B, 0)`.
+            embedding: Embedding of the time steps, `(B, time_dim)`.
+            outputs: Empty array in place of outputs, `(B, 0)`.
         """
         return features, embedding

@@ -109,8 +109,8 @@ def build_model(
     """The U-Net with its core, initialized from `config.seed`; all cores start from the same shared layers.
 
     Args:
-        config: The run.
-        image_channels: 1 or 3.
+        config: Configuration of the run.
+        image_channels: Number of channels of an image, 1 or 3.
         spec: The circuit, if it comes from a checkpoint; by default the configuration's.
         classes: Number of classes of the data set; needed with `model.condition: class`.
 

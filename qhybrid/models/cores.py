@@ -36,8 +36,8 @@ class CoreRequest:
 
     Attributes:
         spec: The circuit of the configuration, or of the checkpoint; classical cores take their sizes from it.
-        quantum: How circuits are simulated.
-        seed: Of the core's own initial numbers; torch's global generator is seeded with it while the builder runs.
+        quantum: Configuration of the circuit's simulation.
+        seed: Seed of the core's own initial numbers; torch's global generator is seeded with it while the builder runs.
     """
 
     spec: CircuitSpec
@@ -59,7 +59,7 @@ class QuantumCore(nn.Module):
     """Expectation values of a parametrized circuit, angles `(rows, n_in)` in radians -> `(rows, n_out)`.
 
     Attributes:
-        spec: The circuit.
+        spec: Circuit and observables of the core.
         layer: The circuit as a Torch module with its weights.
     """
 
@@ -88,7 +88,13 @@ class PublishedCore(QuantumCore):
 
 
 class ReluCore(nn.Module):
-    """`relu(mix(inputs))`; with as many outputs as inputs `mix` is the identity, unless it is a frozen random one."""
+    """`relu(mix(inputs))`; with as many outputs as inputs `mix` is the identity, unless it is a frozen random one.
+
+    Args:
+        n_in: Number of inputs.
+        n_out: Number of hidden units.
+        frozen: Whether `mix` is random and never trained.
+    """
 
     bounded = False
 

@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
     Attributes:
         features: The deepest features `(B, channels[2], H / 4, W / 4)`.
         skip: Features of the first stage `(B, channels[0], H, W)`.
-        embedding: Time embedding `(B, time_dim)`.
+        embedding: Embedding of the time steps, `(B, time_dim)`.
     """
 
     features: Tensor
@@ -35,10 +35,12 @@ class UNet(nn.Module):
     """Predicts noise (or v) from a noisy image, its time step and, if it is conditional, its label.
 
     Args:
-        image_channels: 1 or 3.
+        image_channels: Number of channels of an image, 1 or 3.
         channels: Widths of the three stages.
         time_dim: Width of the time embedding.
-        bottleneck: Between the halves; its place `condition` adds a residual block to the decoder.
+        bottleneck: Module between the two halves.
+        conditional_decoder: Whether the decoder begins with a residual block, as the bottleneck's place `condition`
+            needs it.
     """
 
     def __init__(
@@ -72,12 +74,12 @@ class UNet(nn.Module):
 
         Args:
             x: Noisy images `(B, C, H, W)`, H and W divisible by 4.
-            t: Time steps `(B,)`.
-            labels: For a conditional model: class numbers `(B,)`, or rows of 0 and 1 `(B, K)`; -1 is no label, as is
+            t: Time steps, int64 `(B,)`.
+            labels: Class numbers `(B,)` of a conditional model, or rows of 0 and 1 `(B, K)`; -1 is no label, as is
                 `None`.
 
         Returns:
-            `(B, C, H, W)`.
+            Predicted noise or v, `(B, C, H, W)`.
         """
         encoded = self.encode(x, t)
         return self.decode(encoded, self.bottleneck.core(self.core_inputs(encoded, labels)))

@@ -25,7 +25,7 @@ def image_grid(images: Images, path: str | Path, columns: int | None = None) -> 
     """Write images row by row as one PNG, enlarged by a whole factor without smoothing.
 
     Args:
-        images: uint8, (N, H, W), (N, H, W, 1) or (N, H, W, 3).
+        images: Images to be shown, uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3).
         path: The PNG file; written atomically.
         columns: Images per row; by default as square as possible.
 

@@ -77,8 +77,8 @@ def study_chart(result: Mapping[str, Any], title: str) -> bytes:
     Small dots are seeds, discs their mean, bars its interval.
 
     Args:
-        result: What `study.json` holds.
-        title: Of the metric.
+        result: Content of `study.json`, as `collect` gives it.
+        title: Title of the metric.
     """
     cells = [cell for cell in result["cells"] if cell["mean"] is not None]
     compared = [item for item in result["comparisons"] if item["difference"] is not None]

@@ -15,8 +15,8 @@ def reliance_rows(relied: Mapping[str, Any]) -> list[dict[str, Any]]:
         relied: `reliance` of an `evaluation.json`, with its measures.
 
     Returns:
-        For each: `title`, `reason` if it was not measured, else `kid`, `class_accuracy` (or `None`), `loss`,
-        `pixel_difference` (`None` for the untouched model) and `difference` (the same).
+        One mapping for each row: `title`, and `reason` if it was not measured, else `kid`, `class_accuracy` (or
+        `None`), `loss`, and `pixel_difference` and `difference` (both `None` for the untouched model).
     """
     rows = [{"title": "untouched", "reason": None, "difference": None, **_measures(relied["untouched"])}]
     for name, title in NAMES.items():

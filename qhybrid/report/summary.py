@@ -18,8 +18,8 @@ def first_lines(config: RunConfig, evaluation: Mapping[str, Any] | None, model: 
     """Three sentences for the first screen.
 
     Args:
-        config: Of the run.
-        evaluation: What `evaluation.json` holds, if there is one.
+        config: Configuration of the run.
+        evaluation: Content of `evaluation.json`, if there is one.
         model: `step`, and `circuit` with its numbers of qubits and weights, if there is a checkpoint.
     """
     return [_trained(config, evaluation, model), _how_good(evaluation), _reliance(evaluation)]

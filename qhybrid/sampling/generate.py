@@ -37,12 +37,12 @@ def sample(run: RunDirectory | str | Path, config: SamplingConfig | None = None)
     """Generate images with the averaged weights of a run's last checkpoint.
 
     Args:
-        run: Run directory.
-        config: How; by default the run's `sampling` section.
+        run: Directory of the run.
+        config: Options of the sampling; by default the run's `sampling` section.
 
     Returns:
-        uint8 `(N, H, W)` or `(N, H, W, 3)`, as written to `samples/images.npz` beside each image's seed and, of a
-        conditional model, its label.
+        Images as written to `samples/images.npz`, uint8 `(N, H, W)` or `(N, H, W, 3)`; each image's seed and, of a
+        conditional model, its label stand beside them there.
 
     Raises:
         ConfigError: Classes or guidance asked of an unconditional model, or too many steps.
@@ -57,9 +57,9 @@ def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDi
     """Generate images with a checkpoint; write them into a run directory, its own or another one.
 
     Args:
-        checkpoint: The model.
-        config: How many images, from which seeds, by which sampler.
-        run: Where `samples/` is written.
+        checkpoint: Checkpoint with the model to sample from.
+        config: Options of the sampling: number of images, seeds and sampler.
+        run: Run directory that `samples/` is written into.
     """
     check_sampling(checkpoint.config, config)
     with run.locked():
@@ -111,15 +111,15 @@ def generate(
     """Images of the given seeds; each depends on its own seed and label alone.
 
     Args:
-        checkpoint: The model.
-        config: How.
-        seeds: One per image.
-        advance: Told of each batch.
-        labels: One per image, `(N,)` or `(N, K)`; by default those that `config.classes` asks for. Not for an
+        checkpoint: Checkpoint with the model to sample from.
+        config: Options of the sampling.
+        seeds: Seeds of the images, one per image.
+        advance: Function that is called after each batch.
+        labels: Labels of the images, `(N,)` or `(N, K)`; by default those that `config.classes` asks for. Not for an
             unconditional model.
 
     Returns:
-        uint8 `(N, H, W)` or `(N, H, W, 3)`.
+        Generated images, uint8 `(N, H, W)` or `(N, H, W, 3)`.
     """
     if labels is None:
         labels = asked_labels(checkpoint, config, len(seeds))
@@ -151,14 +151,14 @@ def generate_batch(
     """One batch of images.
 
     Args:
-        checkpoint: The model.
-        config: How.
-        seeds: One per image, B of them.
-        source: From `noise_of`.
-        labels: One per image, `(B,)` or `(B, K)`; `None` for an unconditional model.
+        checkpoint: Checkpoint with the model to sample from.
+        config: Options of the sampling.
+        seeds: Seeds of the B images, one per image.
+        source: Noise source that `noise_of` gave.
+        labels: Labels of the images, `(B,)` or `(B, K)`; `None` for an unconditional model.
 
     Returns:
-        float32 `(B, C, H, W)`, in [-1, 1] up to clipping.
+        Generated images, float32 `(B, C, H, W)`, in [-1, 1] up to clipping.
     """
     missing = max(0, _SMALLEST_BATCH - len(seeds))
     filled = seeds + [seeds[-1]] * missing
@@ -185,9 +185,9 @@ def guided(model: UNet, labels: Tensor | None, config: SamplingConfig) -> Denois
     deviation of p(label) over each image (Lin et al. 2024, arXiv 2305.08891, equations 15 and 16).
 
     Args:
-        model: The network.
-        labels: One per image, `(B,)` or `(B, K)`; `None` for an unconditional model.
-        config: Its `guidance` is w, its `guidance_rescale` how far g is brought back.
+        model: Network whose predictions are combined.
+        labels: Labels of the images, `(B,)` or `(B, K)`; `None` for an unconditional model.
+        config: Options of the sampling: `guidance` is w, and `guidance_rescale` says how far g is brought back.
     """
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
@@ -227,8 +227,8 @@ def reserve_noise(checkpoint: Checkpoint, config: SamplingConfig) -> None:
     The same images again are the same draws, and count once.
 
     Args:
-        checkpoint: The model.
-        config: Which images.
+        checkpoint: Checkpoint with the model to sample from.
+        config: Options of the sampling, which name the images.
 
     Raises:
         NoiseError: The bank is too small, or used up by others.

@@ -28,12 +28,12 @@ def compare_circuits(run: RunDirectory, device: str, shots: int, images: int | N
     Args:
         run: A trained run with a circuit.
         device: Snapshot whose noise the circuit gets; noiseless shots for `shots`.
-        shots: Per expectation value.
-        images: How many; by default as the run's `sampling` section.
+        shots: Number of shots per expectation value.
+        images: Number of images; by default as the run's `sampling` section says.
 
     Returns:
-        For each way, KID against the test images with its interval, and the mean absolute difference of its pixels
-        (0 to 255) from the exact images; `floor` is the KID of real images.
+        KID against the test images with its interval, and the mean absolute difference of the pixels (0 to 255) from
+        the exact images, for each way; `floor` is the KID of real images.
 
     Raises:
         NoiseError: The run has no circuit of its own kind, or its noise bank is too small or used up.

@@ -143,8 +143,8 @@ class Cell:
 
     Attributes:
         levels: Level of every factor, by its full name.
-        config: What it is sampled and judged with.
-        folder: Its run directory, relative to the study's.
+        config: Configuration that it is sampled and judged with.
+        folder: Run directory of the cell, relative to the study's folder.
     """
 
     levels: Levels
@@ -157,10 +157,10 @@ class Training:
     """One training and the cells that share its checkpoint.
 
     Attributes:
-        seed: Of the study.
-        config: What is trained.
-        folder: Its run directory, relative to the study's.
-        cells: At least one; without `sample` factors, the training's own directory.
+        seed: Seed of the training, one of the study's.
+        config: Configuration of the training.
+        folder: Run directory of the training, relative to the study's folder.
+        cells: Cells of the training, at least one; without `sample` factors, one in the training's own directory.
     """
 
     seed: int
@@ -171,7 +171,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Study:
-    """A study file and everything that it asks for, seed by seed."""
+    """A study file and everything that it asks for, seed by seed.
+
+    Attributes:
+        config: Validated content of the study file.
+        trainings: All trainings with their cells, one seed after the other.
+    """
 
     config: StudyConfig
     trainings: tuple[Training, ...]

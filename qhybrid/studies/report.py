@@ -117,7 +117,7 @@ def views(result: dict[str, Any]) -> list[dict[str, Any]]:
     """What a study found by its own metric, then by each further one, each as if that were the study's only metric.
 
     Args:
-        result: See `collect`.
+        result: Content of `study.json`, as `collect` gives it.
     """
     found = [result]
     for metric, judged in result.get("also", {}).items():

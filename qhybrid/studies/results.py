@@ -56,7 +56,7 @@ def with_metric(row: dict[str, Any], metric: str) -> dict[str, Any]:
     """A row of `runs` as if a metric were the study's own; of a cell that was not judged, the row as it is.
 
     Args:
-        row: Of one cell and seed.
+        row: Row of `runs` for one cell and seed.
         metric: Named as in `evaluation.json`.
     """
     if "metrics" not in row:

@@ -44,13 +44,13 @@ def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], N
     """Run every cell that is not finished; write `study.json` after each training, table and figure at the end.
 
     Args:
-        study: What to run.
+        study: Study whose cells are run.
         out: The study's folder.
         jobs: Trainings at a time, each in a process of its own if there is more than one.
-        echo: Takes the result's lines.
+        echo: Function that is called with each line of the result.
 
     Returns:
-        What `study.json` holds, see `collect`.
+        Content of `study.json`, as `collect` gives it.
 
     Raises:
         Interrupted: SIGINT or SIGTERM; checkpoints are written, the same call goes on.

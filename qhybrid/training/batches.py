@@ -21,8 +21,8 @@ class Batch:
     """What one training step works on.
 
     Attributes:
-        images: `(B, C, H, W)` in [-1, 1].
-        epsilon: Noise `(B, C, H, W)`.
+        images: Images in [-1, 1], float32 `(B, C, H, W)`.
+        epsilon: Standardized noise to be added, `(B, C, H, W)`.
         t: Time steps `(B,)`, int64.
         labels: Class numbers `(B,)` or rows of 0 and 1 `(B, K)`, int64, -1 where the label is withheld; `None` for an
             unconditional model.
@@ -48,13 +48,13 @@ class Batches:
     """Batches of a training set that is gone through in a new order each time.
 
     Args:
-        images: `(N, C, H, W)` in [-1, 1].
-        batch_size: B; may exceed N (tiny sets are gone through several times in a batch).
-        timesteps: T.
-        source: Where epsilon comes from; asked for the time steps as well if it is a `TimedNoise`.
-        seed: Of the run.
+        images: Training images in [-1, 1], `(N, C, H, W)`.
+        batch_size: Number of images in a batch, B; may exceed N (tiny sets are gone through several times in a batch).
+        timesteps: Number of time steps of the process, T.
+        source: Noise source of epsilon; asked for the time steps as well if it is a `TimedNoise`.
+        seed: Seed of the run.
         density: `(T,)`, how often each time step is drawn; by default all alike.
-        labels: Of the images, `(N,)` or `(N, K)` int64; for a conditional model.
+        labels: Labels of the images, `(N,)` or `(N, K)` int64; for a conditional model.
         label_dropout: Share of the labels that are withheld.
     """
 

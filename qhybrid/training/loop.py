@@ -34,8 +34,8 @@ def prepare(config: RunConfig, run: RunDirectory | None = None, *, stages: bool 
     """Everything that training needs, before anything is written.
 
     Args:
-        config: The run.
-        run: Where it was begun, if it was: its data set and noise bank must be what they were, and a circuit of the
+        config: Configuration of the run.
+        run: Directory of a run that was begun: its data set and noise bank must be what they were, and a circuit of the
             user's own is read from the copy there.
         stages: Whether the stages that the configuration names will follow the training.
 
@@ -83,8 +83,8 @@ def check_start(config: RunConfig, out: str | Path | None, *, resume: bool) -> N
     """Find out whether a training may begin or go on where it is to be written; nothing is written.
 
     Args:
-        config: The run.
-        out: Its directory; `None` is a new one.
+        config: Configuration of the run.
+        out: Directory of the run; `None` is a new one.
         resume: Whether it goes on with the run that is there.
 
     Raises:
@@ -106,9 +106,9 @@ def train(
     A resumed run ends with the weights of one that was never interrupted, bit for bit (CPU, same thread count).
 
     Args:
-        config: The run.
+        config: Configuration of the run.
         out: Run directory; by default `runs/<name>-<time>`.
-        resume: Go on from the last checkpoint in `out`.
+        resume: Whether to go on from the last checkpoint in `out`.
         stages: Whether the stages that the configuration names will follow: one that cannot work is refused now.
 
     Raises:

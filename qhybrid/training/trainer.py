@@ -50,7 +50,16 @@ class _Window:
 
 
 class Trainer:
-    """One run's model, optimizer and averaged weights."""
+    """One run's model, optimizer and averaged weights.
+
+    Args:
+        config: Configuration of the run.
+        model: Network to be trained.
+        batches: Batches of the training set.
+        image_shape: Shape of one image, `(C, H, W)`.
+        inputs: Files that the run is made from, by kind (`data`, `bank`), as `meta.json` keeps them.
+        labels: Labels that a conditional model can be asked for; `None` for an unconditional model.
+    """
 
     def __init__(
         self,

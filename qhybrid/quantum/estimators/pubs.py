@@ -87,7 +87,7 @@ def evaluate_pub(
         precision: Precision of the pub; `None` leaves it to the estimator.
 
     Returns:
-        Expectation values, (N, M).
+        Expectation values of the M observables at the N points, (N, M).
 
     Raises:
         CircuitError: The estimator returned another shape or numbers that are not finite.

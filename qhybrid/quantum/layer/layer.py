@@ -150,7 +150,7 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
             input_data: Angles in radians, (..., n_in); `None` for a circuit without inputs.
 
         Returns:
-            Expectation values, (..., n_out).
+            Expectation values of the observables, (..., n_out).
 
         Raises:
             CircuitError: The last axis is not n_in.

@@ -26,7 +26,7 @@ class Angle:
     """An affine function `offset + sum(coefficient * feature)` in radians.
 
     Attributes:
-        terms: Pairs (column of the feature, coefficient).
+        terms: Pairs of a column of the features and its coefficient.
         offset: Constant part in radians.
     """
 
