@@ -18,7 +18,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 class _State:
-    """Of this process, as signals are."""
+    """Signals held back and received; one for the process, as signals are."""
 
     def __init__(self) -> None:
         self.held = 0

@@ -52,7 +52,7 @@ class Round:
         return cls(tuple(steps), flat[first[order]], place[inverse.reshape(-1)].reshape(angles.shape[:2]))
 
     def first_steps(self) -> tuple[int, ...]:
-        """For each of the D parameter sets the first denoising step that needs it."""
+        """First denoising step that needs a parameter set, for each of the D sets."""
         _, first = np.unique(self.rows, return_index=True)
         return tuple(self.steps[int(place) // self.rows.shape[1]] for place in first)
 

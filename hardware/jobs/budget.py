@@ -34,7 +34,7 @@ class RunBudget:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """File that holds the budget."""
         return self._folder / BUDGET_FILE
 
     def seconds(self) -> float | None:

@@ -229,7 +229,7 @@ def _size(backend: BackendV2, good: Sequence[int]) -> int:
 
 
 def _native(circuit: QuantumCircuit, backend: BackendV2) -> QuantumCircuit:
-    """In the backend's gates, every qubit where it is."""
+    """The circuit in the backend's gates, every qubit where it is."""
     places = list(range(circuit.num_qubits))
     native = qiskit_transpile(circuit, backend, initial_layout=places, optimization_level=1, seed_transpiler=0)
     check_isa(native, backend)

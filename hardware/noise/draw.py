@@ -37,7 +37,7 @@ class NoiseDraw:
 
     @property
     def config(self) -> NoiseBankConfig:
-        """What was asked for."""
+        """Configuration that was asked for."""
         return NoiseBankConfig.model_validate(self.plan.config)
 
     @property

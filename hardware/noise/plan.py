@@ -80,7 +80,7 @@ class NoisePlan(StoredPlan):
 
     @property
     def size(self) -> JobSize:
-        """Of each job."""
+        """Shots and number of circuits of each job."""
         return JobSize(self.shots, self.repeats)
 
 

@@ -78,7 +78,7 @@ class Gathered(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the bank."""
+        """Shape of the bank's array."""
 
     def law(self) -> dict[str, Any]:
         """The record's law."""

@@ -28,7 +28,7 @@ class Recorder:
         return outputs
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """For every row the mean of all that has passed; `(rows, n_out) -> (rows, n_out)`."""
+        """The mean of all outputs that have passed, once for every row; `(rows, n_out) -> (rows, n_out)`."""
         assert self._sum is not None
         return (self._sum / self._count).to(outputs).expand_as(outputs)
 

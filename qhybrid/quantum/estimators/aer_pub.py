@@ -40,7 +40,7 @@ class PreparedCircuit:
 
     @property
     def circuit(self) -> QuantumCircuit:
-        """What Aer runs."""
+        """Circuit that Aer runs, with parameters `angle[k]`."""
         return self.expansion.circuit
 
     def columns(self, values: Array) -> dict[Parameter, Array]:

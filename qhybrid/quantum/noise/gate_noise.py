@@ -210,5 +210,5 @@ def _gate_ops(operation: Any, qubits: tuple[int, ...], features: Features) -> It
 
 
 def _superoperator(error: Any) -> NDArray[np.complex128]:
-    """Of a `QuantumError`, circuit or instruction."""
+    """Superoperator of a `QuantumError`, circuit or instruction on k qubits, (4^k, 4^k)."""
     return np.asarray(SuperOp(error).data, dtype=np.complex128)
