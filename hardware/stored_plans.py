@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from hardware.errors import HardwareError
-from qhybrid.files import DamagedFileError
+from qhybrid.errors import RunDirectoryError
+from qhybrid.files import DamagedFileError, read_json
 from qhybrid.stored import from_json
 
 
@@ -31,7 +33,28 @@ class StoredPlan:
         Raises:
             HardwareError: Damaged, or written by another version.
         """
+        return cls._read(values, "plan.json")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """A plan that was written as JSON.
+
+        Args:
+            path: `plan.json`.
+
+        Raises:
+            HardwareError: Damaged, or written by another version.
+            RunDirectoryError: Missing, or no JSON.
+        """
+        try:
+            values = read_json(path)
+        except RunDirectoryError as error:
+            raise RunDirectoryError(f"{error}: {cls.AGAIN}") from None
+        return cls._read(values, f"`{path}`")
+
+    @classmethod
+    def _read(cls, values: Any, name: str) -> Self:
         try:
             return from_json(cls, values)
         except DamagedFileError as error:
-            raise HardwareError(f"plan.json does not fit this version ({error}): {cls.AGAIN}") from None
+            raise HardwareError(f"{name} does not fit this version ({error}): {cls.AGAIN}") from None

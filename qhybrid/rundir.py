@@ -13,15 +13,17 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import FiniteFloat
+
 from qhybrid.config import RunConfig, dump_config, load_config
 from qhybrid.errors import ConfigError, RunDirectoryError
-from qhybrid.files import DamagedFileError, InputFile, check_writable, read_json, sha256_of, write_json, write_text
+from qhybrid.files import DamagedFileError, InputFile, check_writable, sha256_of, write_json, write_text
 from qhybrid.locks import HOLDER_FILE, LOCK_FILE, exclusive
-from qhybrid.stored import from_json
+from qhybrid.stored import from_json, read_stored, read_stored_lines
 
 _INPUTS = {"data": "data set", "bank": "noise bank"}
 RECORDED_PACKAGES = (
@@ -37,6 +39,25 @@ RECORDED_PACKAGES = (
     "ema-pytorch",
     "numba",
 )
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """What is read of `meta.json`; an older version has written less."""
+
+    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _TrainingRow:
+    """What is read of a row of `train.jsonl`."""
+
+    step: int
+    images_seen: int
+    loss: FiniteFloat
+    gradient_norm: dict[str, float]
+    seconds: FiniteFloat
 
 
 class RunDirectory:
@@ -182,16 +203,31 @@ class RunDirectory:
         Raises:
             RunDirectoryError: `meta.json` is damaged.
         """
-        if not self.meta_file.exists():
-            return {}
-        meta = read_json(self.meta_file)
         try:
-            found = {kind: from_json(InputFile, values) for kind, values in meta.get("inputs", {}).items()}
-        except (AttributeError, DamagedFileError) as error:
+            found = {kind: from_json(InputFile, values) for kind, values in self.meta().get("inputs", {}).items()}
+        except DamagedFileError as error:
             raise RunDirectoryError(f"`{self.meta_file}` is damaged: {error}") from None
         if not found.keys() <= _INPUTS.keys():
             raise RunDirectoryError(f"`{self.meta_file}` is damaged: its inputs are {', '.join(found)[:80]}")
         return found
+
+    def meta(self) -> dict[str, Any]:
+        """What `meta.json` holds; nothing of a run of an older version.
+
+        Raises:
+            RunDirectoryError: It is damaged.
+        """
+        if not self.meta_file.exists():
+            return {}
+        return read_stored(self.meta_file, _Meta, "restore it from a copy of the run")
+
+    def training_rows(self) -> list[dict[str, Any]]:
+        """Rows of `train.jsonl`; none before the first logging window has ended.
+
+        Raises:
+            RunDirectoryError: It is damaged.
+        """
+        return read_stored_lines(self.train_log, _TrainingRow)
 
     def located(self, kind: str, configured: str) -> str:
         """Where an input is: at the recorded place, if it still is, else where the configuration says.

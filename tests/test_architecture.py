@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "progress": {"errors"},
     "seeds": {"errors"},
     "registry": {"errors"},
-    "stored": {"files"},
+    "stored": {"errors", "files"},
     "config": GROUND,
     "rundir": CONFIG,
     "circuit_copies": CONFIG,
@@ -73,7 +73,7 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"commands"},
     "hardware.errors": {"errors"},
     "hardware.arrays": {"files", "hardware.errors"},
-    "hardware.stored_plans": {"files", "stored", "hardware.errors"},
+    "hardware.stored_plans": {"errors", "files", "stored", "hardware.errors"},
 }
 HARDWARE_GROUND = {"hardware.errors", "hardware.arrays", "hardware.stored_plans"}
 BELOW_HARDWARE = TRAINED | HARDWARE_GROUND

@@ -150,7 +150,6 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
     from hardware.jobs.budget import RunBudget
     from hardware.planning.bill import Plan
     from qhybrid.config import HardwareConfig, build_config
-    from qhybrid.files import read_json
     from qhybrid.rundir import RunDirectory
 
     directory = RunDirectory.open(run)
@@ -158,7 +157,7 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
     base = values["hardware"] or HardwareConfig().model_dump()
     stored = directory.hardware / "plan.json"
     if planned and stored.exists():
-        base = Plan.from_dict(read_json(stored)).config
+        base = Plan.load(stored).config
     given = dict(options)
     budget = given.pop("budget_seconds", None)
     if budget is None:

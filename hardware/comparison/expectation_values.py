@@ -7,6 +7,7 @@ model is the whole truth, (device - noisy) / standard error is standard normal; 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from hardware.placement.sharing import copy_of_each
 from hardware.placement.transpilation import Program
 from qhybrid.data.images import to_uint8
 from qhybrid.evaluation.features import FeatureExtractor
-from qhybrid.files import read_json, write_json
+from qhybrid.files import write_json
 from qhybrid.quantum.devices.snapshots import crop, noise_model
 from qhybrid.quantum.noise.files import noise_model_to_json
+from qhybrid.stored import read_stored
 
 Array = NDArray[np.float64]
 
@@ -48,8 +50,11 @@ def compare(workload: Workload) -> dict[str, Any]:
 
     Raises:
         HardwareError: There is no result yet.
+        RunDirectoryError: `comparison.json`, `evaluation.json` or `noise_model.json` is damaged.
     """
     path = workload.run.hardware / "comparison.json"
+    again = "remove it, and `qhybrid hardware compare` writes it anew"
+    earlier = read_stored(path, _Earlier, again) if path.exists() else {}
     plan, process = workload.plan, workload.process
     results, given, learned = rescaled_results(read_results(workload.run.hardware, plan), plan, process)
     exact = process.exact.values(results.angles)
@@ -109,7 +114,6 @@ def compare(workload: Workload) -> dict[str, Any]:
                 workload.process.labels,
                 classifier,
             )
-    earlier = read_json(path) if path.exists() else {}
     if earlier.get("plan") == workload.plan.key and "variants" in earlier:
         comparison["variants"] = earlier["variants"]
     save_noise_model(workload)
@@ -143,6 +147,19 @@ def difference(a: Array, b: Array, errors: Array | None = None) -> dict[str, Any
 def classifier_of(workload: Workload) -> FeatureExtractor | None:
     """The classifier by which the run's images are evaluated, if it has one."""
     return run_classifier(workload.run, workload.checkpoint.image_shape)
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What is kept of an earlier comparison."""
+
+    plan: str = ""
+    variants: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What `noise_model.json` says of the device that it belongs to, in its other keys."""
 
 
 class NoisySimulation:
@@ -208,7 +225,7 @@ def save_noise_model(workload: Workload) -> None:
     qubits = workload.transpiled.used_qubits()
     origin = {"backend": workload.plan.backend, "calibrated": workload.plan.calibrated, "qubits": qubits}
     if path.exists():
-        known = read_json(path)
+        known = read_stored(path, _Origin, "remove it, and it is written anew")
         if {key: known.get(key) for key in origin} == origin:
             return
     write_json(path, {**origin, **noise_model_to_json(noise_model(crop(backend, qubits)))})

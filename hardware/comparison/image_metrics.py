@@ -17,7 +17,7 @@ from qhybrid.data.images import Labels
 from qhybrid.evaluation.conditional import hits
 from qhybrid.evaluation.features import FeatureExtractor, stored_extractor
 from qhybrid.evaluation.intervals import wilson_interval
-from qhybrid.files import read_json
+from qhybrid.evaluation.record import read_features
 from qhybrid.rundir import RunDirectory
 
 Images = NDArray[np.uint8]
@@ -89,11 +89,13 @@ def run_classifier(run: RunDirectory, image_shape: tuple[int, int, int]) -> Feat
     Args:
         run: Directory of the run.
         image_shape: Shape of one image, `(C, H, W)`.
+
+    Raises:
+        RunDirectoryError: `evaluation.json` is damaged.
     """
     if not run.evaluation_file.exists():
         return None
-    record = read_json(run.evaluation_file)["features"]
-    return stored_extractor(record, channels=image_shape[0], image_size=image_shape[1])
+    return stored_extractor(read_features(run), channels=image_shape[0], image_size=image_shape[1])
 
 
 def _mean_ssim(images: Images, twins: Images) -> float:

@@ -28,7 +28,7 @@ from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.config import HardwareConfig, build_section
 from qhybrid.data.images import to_uint8
-from qhybrid.files import atomic_path, read_json, write_json
+from qhybrid.files import atomic_path, write_json
 from qhybrid.quantum.devices.calibration import read_calibration, save_calibration
 from qhybrid.rundir import RunDirectory, changed_keys
 
@@ -161,7 +161,7 @@ def load_workload(
     """
     if not (run.hardware / "plan.json").exists():
         return None
-    plan = Plan.from_dict(read_json(run.hardware / "plan.json"))
+    plan = Plan.load(run.hardware / "plan.json")
     stored = build_section(HardwareConfig, plan.config, f"`{run.hardware / 'plan.json'}`")
     kept = _kept_calibration(run, plan) if offline else backend
     backend = kept or open_backend(plan.backend, fractional_gates=stored.fractional_gates)

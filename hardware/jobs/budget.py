@@ -11,15 +11,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware.errors import HardwareError
+from pydantic import FiniteFloat
+
 from hardware.jobs.job_log import JobLog, seconds_taken
-from qhybrid.files import read_json, write_json
+from qhybrid.files import write_json
 from qhybrid.rundir import RunDirectory
+from qhybrid.stored import read_stored
 
 BUDGET_FILE = "budget.json"
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """What `budget.json` holds."""
+
+    seconds: FiniteFloat
 
 
 class RunBudget:
@@ -41,14 +51,12 @@ class RunBudget:
         """The budget; `None` if no command has named one.
 
         Raises:
-            HardwareError: The file is damaged.
+            RunDirectoryError: The file is damaged.
         """
         if not self.path.exists():
             return None
-        try:
-            return float(read_json(self.path)["seconds"])
-        except (KeyError, TypeError, ValueError):
-            raise HardwareError(f"`{self.path}` is damaged: name the budget again by --budget-seconds") from None
+        stored = read_stored(self.path, _Budget, "remove it, and name the budget again by --budget-seconds")
+        return float(stored["seconds"])
 
     def promise(self, seconds: float | None) -> None:
         """Keep a budget that a command has named."""

@@ -14,7 +14,7 @@ from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
 from hardware.service.backends import is_local, open_backend
 from hardware.service.modes import resolve_mode
 from qhybrid.config import NoiseBankConfig, build_section
-from qhybrid.files import read_json, write_json
+from qhybrid.files import write_json
 from qhybrid.quantum.devices.calibration import save_calibration
 from qhybrid.rundir import changed_keys
 
@@ -92,7 +92,7 @@ def plan_noise(
         draw = f"seed {config.seed}" if is_local(backend) else secrets.token_hex(8)
         plan, circuit = make_noise_plan(backend, config, draw)
         return NoiseDraw(path, plan, circuit, backend)
-    plan = NoisePlan.from_dict(read_json(folder / "plan.json"))
+    plan = NoisePlan.load(folder / "plan.json")
     free = {"mode", "budget_seconds"}
     stored = build_section(NoiseBankConfig, plan.config, f"`{folder / 'plan.json'}`")
     changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))

@@ -148,8 +148,11 @@ class Transpiled:
         """
         try:
             stored = from_json(_Stored, read_json(folder / "transpiled.json"))
+        except DamagedFileError as error:
+            raise HardwareError(f"`{folder / 'transpiled.json'}` is damaged ({error}): transpile again") from None
+        try:
             circuits = load_circuits(folder / "isa.qpy")
-        except (DamagedFileError, CircuitError) as error:
+        except CircuitError as error:
             raise HardwareError(f"`{folder}` holds no transpiled circuit: {error}") from None
         layouts = (stored.layout, *stored.copies)
         sound = len(layouts) == len(circuits) and {"backend", "calibrated"} <= stored.report.keys()

@@ -15,7 +15,6 @@ from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
 from hardware.jobs.service_jobs import ServiceJobs
 from hardware.planning.bill import Plan
 from hardware.service.backends import open_backend
-from qhybrid.files import read_json
 from qhybrid.rundir import RunDirectory
 
 
@@ -91,7 +90,7 @@ def flight_of(run: RunDirectory) -> Flight:
     )
     if not (run.hardware / "plan.json").exists():
         return Flight(run, None, (), True, False, rows)
-    plan = Plan.from_dict(read_json(run.hardware / "plan.json"))
+    plan = Plan.load(run.hardware / "plan.json")
     log = JobLog(run.hardware / "jobs.jsonl")
     sent = [row for row in log.rows() if row["event"] == "submitted" and row["plan"] == plan.key]
     state = ReverseState.load(run.hardware / "state.npz", plan.key)

@@ -23,7 +23,7 @@ from hardware.primitives.options import LEVEL_MITIGATION
 from hardware.runs.stages import compare_run, infer
 from qhybrid.config import HardwareConfig, build_section
 from qhybrid.data.images import to_uint8
-from qhybrid.files import read_json, write_json
+from qhybrid.files import write_json
 from qhybrid.rundir import RunDirectory
 
 LEVELS = ("0", "1", "2", "sampler")
@@ -152,12 +152,12 @@ def _variant(
     echo(f"variant {name}")
     place = VariantDirectory(directory, key, name)
     found = infer(place, config, yes=yes, resume=(place.hardware / "plan.json").exists(), echo=echo)
-    plan = read_json(place.hardware / "plan.json")
+    plan = Plan.load(place.hardware / "plan.json")
     z = found["device_against_exact"].get("z", {})
     return {
-        "name": f"{words}, {plan['pack']} at a time",
+        "name": f"{words}, {plan.pack} at a time",
         "level": level,
-        "pack": plan["pack"],
+        "pack": plan.pack,
         "n": found["device_against_exact"]["n"],
         "rms": found["device_against_exact"]["rms"],
         "bias": found["device_against_exact"]["bias"],
@@ -166,9 +166,9 @@ def _variant(
         "standard_error": found["standard_error"],
         "rescaling": found["rescaling"],
         "images": found["images"],
-        "jobs": plan["jobs"],
-        "executions": plan["executions"],
-        "seconds": plan["seconds"],
+        "jobs": plan.jobs,
+        "executions": plan.executions,
+        "seconds": plan.seconds,
     }
 
 

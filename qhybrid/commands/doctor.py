@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
-from qhybrid.files import read_json
 from qhybrid.registry import REGISTRIES
 from qhybrid.rundir import RECORDED_PACKAGES, installed_version
+from qhybrid.stored import read_stored
 
 app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class _Accounts:
+    """Saved accounts by their names, of which nothing else is read."""
 
 
 @app.command()
@@ -56,7 +62,7 @@ def _account() -> str:
         return "from the environment"
     saved = Path.home() / ".qiskit" / "qiskit-ibm.json"
     # Qiskit's client leaves an empty file behind when it has looked for accounts; only their names are read here.
-    names = list(read_json(saved)) if saved.exists() else []
+    names = list(read_stored(saved, _Accounts, "remove it, and save the account again")) if saved.exists() else []
     return f"saved: {', '.join(names)}" if names else "none: local copies of IBM devices work without one"
 
 

@@ -155,7 +155,9 @@ def stored_extractor(record: Mapping[str, Any], *, channels: int, image_size: in
         channels: Number of channels of the images, 1 or 3.
         image_size: Side of the images in pixels.
     """
-    for path in sorted(cache_folder("features").glob(f"{record['dataset']}-*.safetensors")):
+    for path in sorted(cache_folder("features").glob("*.safetensors")):
+        if not path.name.startswith(f"{record['dataset']}-"):
+            continue
         try:
             with safe_open(path, framework="pt") as file:
                 kept = json.loads(file.metadata()["record"])

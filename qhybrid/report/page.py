@@ -8,21 +8,27 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from numpy.typing import NDArray
 
 from qhybrid.config import RunConfig, dump_config
 from qhybrid.errors import CircuitError, RunDirectoryError
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
-from qhybrid.files import DamagedFileError, read_json, read_jsonl, read_npz, write_text
+from qhybrid.evaluation.record import read_evaluation
+from qhybrid.files import DamagedFileError, read_npz, write_text
 from qhybrid.pictures.grids import labelled_rows
 from qhybrid.progress import duration
 from qhybrid.report.charts import circuit_chart, class_chart, reliance_chart, training_chart
+from qhybrid.report.device_files import read_device_files
 from qhybrid.report.reliance_view import class_rows, reliance_rows
 from qhybrid.report.summary import core_in_words, first_lines
 from qhybrid.rundir import RunDirectory
 
 _SHOWN = 16
+# What a metric's row shows of an entry that does not say it.
+_UNKNOWN = {"reason": None, "floor": None, "interval": None, "n_generated": None, "n_real": None}
 
 
 def write_report(run: RunDirectory | str | Path) -> Path:
@@ -51,19 +57,22 @@ def _write_page(run: RunDirectory) -> Path:
     page.filters["number"] = format_number
     page.filters["duration"] = duration
     page.filters["typeset"] = typeset
-    evaluation, model = _json(run.evaluation_file), _model(run, config)
+    # All that may be damaged before anything is drawn.
+    evaluation = read_evaluation(run) if run.evaluation_file.exists() else None
+    rows, files = run.training_rows(), read_device_files(run)
+    model = _model(run, config)
     html = page.get_template("report.html.j2").render(
         config=config,
         lines=first_lines(config, evaluation, model),
         core=core_in_words(config, model),
         yaml=dump_config(config),
-        meta=_json(run.meta_file),
+        meta=run.meta(),
         images=_images(run),
-        training=_training(run),
+        training=_training(rows),
         evaluation=None if evaluation is None else _evaluation(evaluation),
         reliance=None if evaluation is None else _reliance(evaluation),
         model=model,
-        hardware=_hardware(run, [] if model is None else model["class_names"]),
+        hardware=_hardware(run, files, [] if model is None else model["class_names"]),
     )
     write_text(run.report_file, html)
     return run.report_file
@@ -95,8 +104,7 @@ def _images(run: RunDirectory) -> dict[str, str | None]:
     }
 
 
-def _training(run: RunDirectory) -> dict[str, Any] | None:
-    rows = read_jsonl(run.train_log)
+def _training(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not rows:
         return None
     return {"chart": _embed(training_chart(rows)), "last": rows[-1]}
@@ -105,12 +113,13 @@ def _training(run: RunDirectory) -> dict[str, Any] | None:
 def _evaluation(result: dict[str, Any]) -> dict[str, Any]:
     metrics = result["metrics"]
     rows = [
-        {"reason": None, "floor": None, **metrics[name], "title": TITLES[name], "meaning": MEANINGS[name]}
+        {**_UNKNOWN, **metrics[name], "title": TITLES[name], "meaning": MEANINGS[name]}
         for name in TITLES
         if name in metrics
     ]
     histogram = metrics.get("class_histogram")
-    chart = _embed(class_chart(histogram["generated"], histogram["real"])) if histogram else None
+    counted = histogram is not None and histogram.get("generated")
+    chart = _embed(class_chart(histogram["generated"], histogram["real"])) if histogram and counted else None
     return {**result, "rows": rows, "class_chart": chart, "by_class": class_rows(metrics)}
 
 
@@ -159,18 +168,15 @@ def _model(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
     return {**found, "circuit": circuit}
 
 
-def _hardware(run: RunDirectory, class_names: list[str]) -> dict[str, Any] | None:
-    plan = _json(run.hardware / "plan.json")
-    if plan is None:
+def _hardware(run: RunDirectory, files: dict[str, Any], class_names: list[str]) -> dict[str, Any] | None:
+    if files["plan"] is None:
         return None
     return {
-        "plan": plan,
-        "transpiled": _json(run.hardware / "transpiled.json"),
-        "comparison": _json(run.hardware / "comparison.json"),
+        **files,
         "layout": _picture(run.hardware / "layout.png"),
         "chart": _picture(run.hardware / "comparison.png"),
         "variants": _picture(run.hardware / "variants.png"),
-        "images": _device_images(run.hardware / "images.npz", plan["backend"], class_names),
+        "images": _device_images(run.hardware / "images.npz", files["plan"]["backend"], class_names),
     }
 
 
@@ -185,10 +191,12 @@ def _device_images(path: Path, backend: str, class_names: list[str]) -> str | No
         arrays = read_npz(path, ["images"], ["exact", "labels"])
     except DamagedFileError as error:
         raise RunDirectoryError(f"`{path}` cannot be read ({error}): run `qhybrid hardware infer` again") from None
+    if not _one_picture(**arrays):
+        raise RunDirectoryError(f"`{path}` holds no images of a device: run `qhybrid hardware infer` again")
     titles = {"images": f"bottleneck on {backend}", "exact": "exact simulation, same seeds"}
     rows = [(title, arrays[name][:_SHOWN]) for name, title in titles.items() if name in arrays]
     labels = arrays["labels"][:_SHOWN] if "labels" in arrays else None
-    named = labels is not None and labels.ndim == 1 and class_names
+    named = labels is not None and labels.ndim == 1 and 0 <= labels.min() <= labels.max() < len(class_names)
     heads = [class_names[k][:8] for k in labels.tolist()] if labels is not None and named else []
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "images.png"
@@ -196,8 +204,12 @@ def _device_images(path: Path, backend: str, class_names: list[str]) -> str | No
         return _picture(picture)
 
 
-def _json(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
+def _one_picture(images: NDArray[Any], exact: NDArray[Any] | None = None, labels: NDArray[Any] | None = None) -> bool:
+    """Whether arrays are images, their twins, and the class `(N,)` or classes `(N, K)` asked for of each."""
+    shown = images.dtype == np.uint8 and images.ndim in (3, 4) and images.size > 0
+    twins = exact is None or (exact.dtype == np.uint8 and exact.shape == images.shape)
+    asked = labels is None or (labels.dtype.kind in "iu" and labels.ndim in (1, 2) and len(labels) == len(images))
+    return shown and twins and asked
 
 
 def _picture(path: Path) -> str | None:

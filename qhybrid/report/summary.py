@@ -53,23 +53,31 @@ def _how_good(evaluation: Mapping[str, Any] | None) -> str:
         return "How good its images are was not measured yet: `qhybrid evaluate` does."
     metrics = evaluation["metrics"]
     parts = []
-    kid = metrics["kid"]
-    if kid["value"] is not None:
+    kid = metrics.get("kid")
+    if kid is not None and kid["value"] is not None:
         text = f"KID {kid['value']:.3f}"
-        if kid["interval"]:
+        if kid.get("interval"):
             text += " [{:.3f}, {:.3f}]".format(*kid["interval"])
-        if kid["floor"]:
-            text += f", real images against each other {kid['floor']['value']:.3f}"
+        floor = _floor(kid)
+        if floor is not None:
+            text += f", real images against each other {floor:.3f}"
         parts.append(text)
     accuracy = metrics.get("class_accuracy")
     if accuracy is not None and accuracy["value"] is not None:
-        text = f"{accuracy['value']:.1%} of {accuracy['n_generated']:,} images show the class asked for"
-        if accuracy["interval"]:
+        text = f"{accuracy['value']:.1%} of {evaluation['n_generated']:,} images show the class asked for"
+        if accuracy.get("interval"):
             text += " [{:.1%}, {:.1%}]".format(*accuracy["interval"])
-        if accuracy["floor"]:
-            text += f", of real ones {accuracy['floor']['value']:.1%}"
+        floor = _floor(accuracy)
+        if floor is not None:
+            text += f", of real ones {floor:.1%}"
         parts.append(text)
     return ("; ".join(parts) or "Too few images to say how good they are") + "."
+
+
+def _floor(entry: Mapping[str, Any]) -> float | None:
+    floor = entry.get("floor")
+    value: float | None = None if floor is None else floor["value"]
+    return value
 
 
 def _reliance(evaluation: Mapping[str, Any] | None) -> str:

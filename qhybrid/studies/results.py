@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import FiniteFloat
 
-from qhybrid.files import read_json, read_jsonl, write_json
+from qhybrid.evaluation.record import read_judged
+from qhybrid.files import write_json
 from qhybrid.rundir import RunDirectory, describe_environment
+from qhybrid.stored import read_stored
 from qhybrid.studies.plan import Cell, Levels, Study, Training, cell_file, failure_file, finished
 from qhybrid.studies.statistics import holm, mean_interval, sign_flip_p
 
 Values = dict[int, float]
 """The metric of one cell by seed."""
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What `cell.json` holds: seconds of each stage."""
+
+    seconds: dict[str, FiniteFloat]
 
 
 def collect(study: Study, out: Path) -> dict[str, Any]:
@@ -75,12 +86,13 @@ def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, A
     folder = out / cell.folder
     if not finished(folder):
         notes = [path for path in (failure_file(folder), failure_file(out / training.folder)) if path.exists()]
-        reason = notes[0].read_text(encoding="utf-8").partition("\n")[0] if notes else "not run yet"
+        reason = notes[0].read_text(encoding="utf-8", errors="replace").partition("\n")[0] if notes else "not run yet"
         return row | {"failed": bool(notes), "reason": reason}
-    judged = read_json(RunDirectory(folder).evaluation_file)
+    judged = read_judged(RunDirectory(folder))
     metrics = judged["metrics"]
     entry = metrics.get(study.config.metric, {})
-    trained = read_jsonl(RunDirectory(out / training.folder).train_log)
+    trained = RunDirectory(out / training.folder).training_rows()
+    spent = read_stored(cell_file(folder), _Cost, "remove it, and the cell is judged again")["seconds"]
     row |= {
         "n_generated": entry.get("n_generated"),
         "n_real": entry.get("n_real"),
@@ -88,7 +100,7 @@ def _row(study: Study, training: Training, cell: Cell, out: Path) -> dict[str, A
         "floors": {name: other["floor"]["value"] for name, other in metrics.items() if other.get("floor") is not None},
         "reasons": {name: other["reason"] for name, other in metrics.items() if other.get("reason") is not None},
         "reliance": _relied(judged.get("reliance")),
-        "seconds": {"training": trained[-1]["seconds"] if trained else None, **read_json(cell_file(folder))["seconds"]},
+        "seconds": {"training": trained[-1]["seconds"] if trained else None, **spent},
     }
     return with_metric(row, study.config.metric) | {"interval": entry.get("interval")}
 
@@ -98,8 +110,12 @@ def _relied(relied: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if relied is None or "untouched" not in relied:
         return None
     change = relied["outputs"]["zeroed"]["difference"]
-    accuracy = change["class_accuracy"]["value"] if "class_accuracy" in change else None
-    return {"depends": relied["depends"], "kid": change["kid"]["value"], "class_accuracy": accuracy}
+    accuracy = change.get("class_accuracy")
+    return {
+        "depends": relied["depends"],
+        "kid": change["kid"]["value"],
+        "class_accuracy": None if accuracy is None else accuracy["value"],
+    }
 
 
 def _group(runs: Sequence[dict[str, Any]]) -> list[tuple[Levels, list[dict[str, Any]]]]:

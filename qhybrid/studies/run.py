@@ -66,6 +66,8 @@ def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], N
 def _run_study(study: Study, out: Path, jobs: int, echo: Callable[[str], None]) -> dict[str, Any]:
     waiting = [item for item in study.trainings if not all(finished(out / cell.folder) for cell in item.cells)]
     total = len(study.trainings)
+    # What is finished may be damaged: better known before the others are trained than afterwards.
+    collect(study, out)
     try:
         with progress("study, trainings", total, total - len(waiting)) as advance:
             for training in _in_turn(waiting, out, jobs):

@@ -335,3 +335,26 @@ def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_pa
         assert file["seeds"][0] == 1_000_000
     assert (out / "study.png").read_bytes()[:4] == b"\x89PNG"
     assert "| plain | shots | 2 |" in (out / "summary.md").read_text()
+
+
+def test_damaged_files_of_finished_cells_are_one_line_that_names_the_file(planted, tmp_path, write, command):
+    planted(lambda arm, circuit, seed: seed, 2)
+    path, out = write(), tmp_path / "out"
+    folder = out / "runs/arm=plain/seed-1/cells/circuit=exact"
+    log = out / "runs/arm=plain/seed-1/train.jsonl"
+    for file, contents in (
+        (folder / "evaluation.json", ("[]", "null", "{", "", "{}", '{"metrics": {"kid": {}}}', '{"metrics": []}')),
+        (folder / "evaluation.json", ('{"metrics": {"kid": {"value": "x"}}}', '{"metrics": {"kid": {"value": NaN}}}')),
+        (folder / "evaluation.json", ('{"metrics": {}, "reliance": {"untouched": {}}}', '{"metrics": {"kid": null}}')),
+        (folder / "cell.json", ("[]", "null", "{", "", "{}", '{"seconds": 3}', '{"seconds": {"sampling": "x"}}')),
+        (log, ("3\n{}\n", "{}\n", '{"seconds": 3}\n')),
+    ):
+        whole = file.read_text() if file.exists() else None
+        for content in contents:
+            file.write_text(content)
+            code, said, err = command("study", path, "--out", out)
+            assert (code, said) == (2, ""), (file, content)
+            assert len(err.splitlines()) == 1
+            assert str(file) in err
+        file.unlink() if whole is None else file.write_text(whole)
+    assert command("study", path, "--out", out)[0] == 0
