@@ -10,7 +10,8 @@ The names below are imported when first used, so that `import hardware` costs no
     planning     executions, jobs and seconds before anything is sent; the budget; which denoising steps use the device
     inference    reverse diffusion whose bottleneck a device evaluates, and that can stop before any step and go on
     comparison   exact simulation, noisy simulation and device on the angles of a run, and their images
-    runs         a run directory's way from plan to images: plan, submit, fetch, infer, replay, variants, status
+    runs         a run directory's way from plan to images: plan, submit, fetch, infer, replay, variants, status;
+                 and what it has at the service: jobs listed, cancelled, waited for, sessions closed
     noise        quantum noise drawn from a device into a bank
     commands     the command line
 
@@ -25,21 +26,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hardware.noise.bank import draw_noise
     from hardware.placement.transpilation import transpile
+    from hardware.runs.at_service import cancel, close, list_jobs, wait
     from hardware.runs.stages import fetch, infer, plan, submit
     from hardware.service.backends import open_backend
 
 # No module carries a function's name: importing `hardware.plan` as a module would replace the function on the package.
 _HOMES = {
+    "cancel": "runs.at_service",
+    "close": "runs.at_service",
     "draw_noise": "noise.bank",
     "fetch": "runs.stages",
     "infer": "runs.stages",
+    "list_jobs": "runs.at_service",
     "open_backend": "service.backends",
     "plan": "runs.stages",
     "submit": "runs.stages",
     "transpile": "placement.transpilation",
+    "wait": "runs.at_service",
 }
 
-__all__ = ["draw_noise", "fetch", "infer", "open_backend", "plan", "submit", "transpile"]
+__all__ = [
+    "cancel",
+    "close",
+    "draw_noise",
+    "fetch",
+    "infer",
+    "list_jobs",
+    "open_backend",
+    "plan",
+    "submit",
+    "transpile",
+    "wait",
+]
 
 
 def __getattr__(name: str) -> Any:

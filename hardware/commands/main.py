@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from hardware.commands.at_service import cancel, close, jobs, wait
 from hardware.commands.noise import noise
 from hardware.commands.options import (
     BackendOption,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from hardware.runs.stages import Advance
 
 app = typer.Typer(help="The trained circuit on a device: plan, run, compare.", no_args_is_help=True)
-app.command()(noise)
 _console = Console()
 
 
@@ -213,6 +213,10 @@ def compare(
         echo=ignore if as_json else say,
     )
     _print_json(comparison) if as_json else _console.print(variants_table(comparison))
+
+
+for command in (jobs, wait, cancel, close, noise):
+    app.command()(command)
 
 
 def _report(advance: Advance, as_json: bool) -> None:

@@ -161,10 +161,43 @@ def status_table(found: dict[str, Any]) -> Table:
     table = Table("step", "part", "job", "state")
     table.title = f"{found['backend']}: {found['step']} of {found['steps']} steps done"
     for job in found["jobs"]:
-        steps = job.get("steps") or [job["step"]]
-        text = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-        table.add_row(text, str(job["part"]), job["job"], job["state"])
+        table.add_row(_steps(job), str(job["part"]), job["job"], job["state"])
     return table
+
+
+def jobs_table(jobs: Sequence[dict[str, Any]]) -> Table:
+    """All jobs of a run directory with their price."""
+    devices = sorted({str(job.get("backend", "-")) for job in jobs})
+    table = Table(title=f"jobs on {', '.join(devices)}" if devices else "no jobs")
+    for heading in ("job", "step", "sent", "state", "planned", "charged"):
+        right = heading in ("planned", "charged")
+        table.add_column(heading, no_wrap=heading != "sent", justify="right" if right else "left")
+    for job in jobs:
+        where = [job["variant"]] if job["variant"] else []
+        where += [job.get("backend", "-")] if len(devices) > 1 else []
+        table.add_row(
+            job["job"],
+            _steps(job) + (f", part {job['part']}" if job["part"] else ""),
+            str(job["sent"])[:16].replace("T", " "),
+            ", ".join([job["state"], *where]),
+            seconds_words(job["seconds"]),
+            seconds_words(job["charged"]),
+        )
+    planned = sum(job["seconds"] or 0.0 for job in jobs)
+    known = [job["charged"] for job in jobs if job["charged"] is not None]
+    table.caption = f"planned {planned:.1f} s; charged {sum(known):.1f} s for {len(known)} of {len(jobs)} jobs"
+    return table
+
+
+def seconds_words(seconds: float | None) -> str:
+    """Seconds of device time; `-` where they are not known."""
+    return "-" if seconds is None else f"{seconds:.1f} s"
+
+
+def _steps(job: dict[str, Any]) -> str:
+    """Denoising steps of a job: `3`, or `0 to 7`."""
+    steps = job.get("steps") or [job["step"]]
+    return str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
 
 
 def comparison_table(comparison: dict[str, Any]) -> Table:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from qiskit.providers import BackendV2
@@ -17,15 +16,14 @@ from qiskit_ibm_runtime import Batch, Session
 
 from hardware.errors import HardwareError
 from hardware.jobs.job_log import JobLog
-from hardware.service.backends import is_local, open_backend
+from hardware.jobs.left_open import WORKLOADS_PAGE, close_one, left_open
+from hardware.service.backends import is_local
 from hardware.service.client_faults import NO_SESSIONS, client_errors, judge
 from hardware.service.modes import OPEN_PLAN_HINT, Mode
 from qhybrid.interruption import undisturbed
 
 Echo = Callable[[str], None]
 """Takes a line about what goes on."""
-CLOSE_ATTEMPTS = 3
-CLOSE_PAUSE = 2.0
 
 
 class ExecutionMode:
@@ -70,6 +68,7 @@ class ExecutionMode:
             limit = None if left is None else max(1, math.floor(left))
             # Between the request and the line, an interruption would leave a session that nobody knows of.
             with undisturbed():
+                self._log.append("asked", mode=self._mode, backend=str(self.backend.name), clock=time.time())
                 self._opened = self._open(limit)
                 self._log.append(
                     "opened", mode=self._mode, session=self._opened.session_id, limit=limit, clock=time.time()
@@ -105,30 +104,27 @@ class ExecutionMode:
             return
         with undisturbed():
             opened, self._opened = self._opened, None
-            self._close(opened)
+            self._tell(close_one(self._log, opened.session_id, self._mode, self.backend.service))
 
     def close_left_open(self) -> None:
         """Close what a process that was killed has left open."""
-        left: dict[str, str] = {}
-        for row in self._log.rows():
-            if row["event"] == "opened":
-                left[row["session"]] = row["mode"]
-            elif row["event"] == "closed":
-                left.pop(row["session"], None)
-        for session_id, mode in left.items():
-            kind = Session if mode == "session" else Batch
-            found = None
-            with suppress(*client_errors()):
-                found = kind.from_id(session_id, self.backend.service)
-            if found is not None:
-                self._close(found)
+        for session_id, mode in left_open(self._log).items():
+            self._tell(close_one(self._log, session_id, mode, self.backend.service))
 
     def _open(self, limit: int | None) -> Any:
         kind = Session if self._mode == "session" else Batch
         try:
             return kind(backend=self.backend, max_time=limit)
         except client_errors() as error:
-            if judge(error).kind == "no sessions":
+            fault = judge(error)
+            if fault.kind == "unclear":
+                self._echo(
+                    f"the answer to a request for a {self._mode} was lost ({fault.message}): one may be open that no "
+                    f"job is in; see {WORKLOADS_PAGE}"
+                )
+                raise
+            self._log.append("declined", mode=self._mode, reason=fault.message)
+            if fault.kind == "no sessions":
                 raise HardwareError(f"`{self.backend.name}`: {OPEN_PLAN_HINT} (code {NO_SESSIONS})") from None
             raise
 
@@ -137,25 +133,10 @@ class ExecutionMode:
         fractional = bool(self.backend.options.use_fractional_gates)
         return type(opened).from_id(opened.session_id, self.backend.service, use_fractional_gates=fractional)
 
-    def _close(self, opened: Any) -> None:
-        reason = ""
-        for _ in range(CLOSE_ATTEMPTS):
-            try:
-                opened.close()
-            except client_errors() as error:
-                problem = judge(error)
-                reason = problem.message
-            else:
-                self._log.append("closed", session=opened.session_id, by="us", clock=time.time())
-                return
-            if problem.kind == "unauthorized":
-                with suppress(HardwareError, *client_errors()):
-                    self.backend = open_backend(str(self.backend.name))
-                    opened = self._again(opened)
-            else:
-                time.sleep(CLOSE_PAUSE if problem.pause is None else min(problem.pause, CLOSE_PAUSE))
-        # The work is done and stored, and the service closes an idle session by itself.
-        self._echo(f"{self._mode} {opened.session_id} could not be closed ({reason})")
+    def _tell(self, problem: str | None) -> None:
+        # The work is done and stored all the same.
+        if problem is not None:
+            self._echo(problem)
 
 
 def silent(line: str) -> None:

@@ -10,6 +10,7 @@ sent twice; a result that was stored is used again. Lines are only ever added:
     {"event": "twin", "job": id, "content": hash, ...}      a second job for the same work; cancelled, if not too late
     {"event": "reused", "content": hash, ...}               a stored result took the place of a job
     {"event": "charged", "job": id, "charged": seconds}     what the service told later
+    {"event": "asked" | "declined", "mode": mode, "clock": seconds since the epoch, ...}      for a batch or session
     {"event": "opened" | "closed", "session": id, "clock": seconds since the epoch, ...}      a batch or session
 """
 
@@ -44,14 +45,16 @@ _FIELDS = {
     "submitted": (*_JOB, "seconds"),
     "done": (*_JOB, "file"),
     "failed": _JOB,
-    "opened": ("mode",),
+    "asked": ("mode", "backend", "clock"),
+    "opened": ("mode", "session"),
+    "closed": ("session",),
     "refused": ("job", "content"),
     "twin": ("job", "content"),
     "reused": ("content", "plan", "step", "part", "file"),
 }
 _NUMBER = (int, float)
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("job", "content", "plan", "file"), (str,)),
+    **dict.fromkeys(("job", "content", "plan", "file", "backend"), (str,)),
     **dict.fromkeys(("step", "part"), (int,)),
     "seconds": _NUMBER,
     "charged": (*_NUMBER, type(None)),

@@ -71,7 +71,7 @@ class JobRunner(Generic[ResultT]):
 
     def __enter__(self) -> JobRunner[ResultT]:
         """Close what an earlier process has left open at the service."""
-        if not self._local and self._allowance.new_rounds != 0:
+        if not self._local:
             self._mode.close_left_open()
         return self
 

@@ -35,7 +35,7 @@ LONGEST_PAUSE = 10.0
 LOOK_SECONDS = 10.0
 LOOK_PAUSE = 0.25
 _GROWTH = 1.5
-_FINAL = ("DONE", "ERROR", "CANCELLED")
+FINAL = ("DONE", "ERROR", "CANCELLED")
 
 T = TypeVar("T")
 
@@ -48,13 +48,22 @@ class ServiceJobs:
         backend: Device of the account that the jobs run on.
         mode: Execution mode that sends the jobs: alone, in a batch or in a session.
         echo: Called with a line about what went wrong and was mended.
+        patience: Seconds for which a service that does not answer is asked again; `OUTAGE_SECONDS` by default.
     """
 
-    def __init__(self, reopen: Callable[[], BackendV2], backend: BackendV2, mode: ExecutionMode, echo: Echo) -> None:
+    def __init__(
+        self,
+        reopen: Callable[[], BackendV2],
+        backend: BackendV2,
+        mode: ExecutionMode,
+        echo: Echo,
+        patience: float | None = None,
+    ) -> None:
         self._open = reopen
         self._name = str(backend.name)
         self._mode = mode
         self._echo = echo
+        self._patience = OUTAGE_SECONDS if patience is None else patience
         self.backend = backend
 
     def send(self, start: Callable[[Any], Any], tags: Sequence[str], given_up: Collection[str]) -> Sent:
@@ -155,7 +164,7 @@ class ServiceJobs:
 
             state = self._patiently(look, f"job {job.job_id()}")
             job = holder[0]
-            if state in _FINAL:
+            if state in FINAL:
                 return job, state
             left = None if seconds is None else seconds - (time.monotonic() - begin)
             if left is not None and left <= 0:
@@ -265,7 +274,7 @@ class ServiceJobs:
                 raise
             except client_errors() as error:
                 fault = judge(error)
-            late = time.monotonic() - begin > OUTAGE_SECONDS
+            late = time.monotonic() - begin > self._patience
             if fault.kind == "unauthorized" and not reopened:
                 self._reopen()
                 reopened = True

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hardware.errors import HardwareError
+from hardware.errors import HardwareError, JobError
 from hardware.inference.reverse_process import ReverseState
 from hardware.jobs.budget import RunBudget
 from hardware.jobs.execution_mode import Echo, ExecutionMode, silent
 from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
-from hardware.jobs.service_jobs import ServiceJobs
+from hardware.jobs.left_open import WORKLOADS_PAGE
+from hardware.jobs.service_jobs import FINAL, ServiceJobs
 from hardware.planning.bill import Plan
-from hardware.service.backends import open_backend
+from hardware.service.backends import jobs_at
 from qhybrid.rundir import RunDirectory
+
+CANCEL_ATTEMPTS = 3
+CANCEL_PAUSE = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Flight:
         Args:
             echo: Function that is called with that line.
         """
-        cancelled = cancel_jobs(self.run, self.open)
+        cancelled = len(cancel_jobs(self.run, self.open, "discarded").cancelled)
         spent = RunBudget(self.run).spent()
         echo(f"discarded the run in flight: {cancelled} jobs cancelled, {spent:.1f} s were paid for it")
         (self.run.hardware / "state.npz").unlink(missing_ok=True)
@@ -86,7 +92,7 @@ def flight_of(run: RunDirectory) -> Flight:
         HardwareError: plan.json is damaged or another version's.
     """
     rows = tuple(
-        {**row, "for": _home(run, path) or row["plan"]} for path in _logs(run) for row in open_jobs(JobLog(path))
+        {**row, "for": _home(run, path) or row["plan"]} for path in logs(run) for row in open_jobs(JobLog(path))
     )
     if not (run.hardware / "plan.json").exists():
         return Flight(run, None, (), True, False, rows)
@@ -110,39 +116,79 @@ def open_jobs(log: JobLog) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def cancel_jobs(run: RunDirectory, rows: tuple[dict[str, Any], ...]) -> int:
-    """Cancel jobs that have not ended, write down what they have cost, and say how many it was not too late for.
+@dataclass(frozen=True)
+class Cancelled:
+    """What became of jobs that were to be cancelled.
+
+    Attributes:
+        cancelled: Ids of those that were.
+        late: Ids of those that had ended by then.
+    """
+
+    cancelled: tuple[str, ...]
+    late: tuple[str, ...]
+
+
+def cancel_jobs(
+    run: RunDirectory, rows: Sequence[dict[str, Any]], reason: str, *, keep_done: bool = False
+) -> Cancelled:
+    """Cancel jobs that have not ended, and write down what they have cost.
 
     Jobs of the run whose line was lost are found by their tags and cancelled as well.
 
     Args:
         run: The run, or one of its variants.
         rows: Lines of its open jobs.
+        reason: Why, for their lines.
+        keep_done: Leave a job that is done to `fetch`; else its result is not wanted.
     """
-    cancelled = 0
+    cancelled: list[str] = []
+    late: list[str] = []
     for name in sorted({str(row["backend"]) for row in rows}):
-        backend = open_backend(name)
-        logs = {path: JobLog(path) for path in _logs(run)}
-        log = JobLog(run.hardware / "jobs.jsonl")
-        mode = ExecutionMode(backend, "job", log, lambda: None, silent)
-        jobs = ServiceJobs(partial(open_backend, name), backend, mode, silent)
-        for log in logs.values():
-            for row in open_jobs(log):
-                if row["backend"] == name:
-                    cancelled += _cancel(jobs, log, row)
+        jobs = service_jobs(run, name)
+        for path in logs(run):
+            log = JobLog(path)
+            for row in (row for row in open_jobs(log) if row["backend"] == name):
+                job = jobs.retrieve(row["job"])
+                in_time, state = _cancel(jobs, job)
+                (cancelled if in_time else late).append(row["job"])
+                if not (keep_done and state == "DONE"):
+                    place = {key: row[key] for key in ("content", "plan", "step", "part", "file") if key in row}
+                    log.append("failed", job=row["job"], reason=reason, charged=jobs.charged(job), **place)
         # A variant's jobs carry the tag of the run.
-        known = {row.get("job") for path in _logs(RunDirectory(run.path)) for row in JobLog(path).rows()}
+        known = {row.get("job") for path in logs(RunDirectory(run.path)) for row in JobLog(path).rows()}
         lost = [job for job in jobs.tagged([PRODUCT_TAG, f"run:{run_id(run)}"]) if job.job_id() not in known]
-        cancelled += sum(jobs.cancel(job) for job in lost)
-    return cancelled
+        cancelled += [job.job_id() for job in lost if jobs.cancel(job)]
+    return Cancelled(tuple(cancelled), tuple(late))
 
 
-def _cancel(jobs: ServiceJobs, log: JobLog, row: dict[str, Any]) -> bool:
-    job = jobs.retrieve(row["job"])
-    cancelled = jobs.cancel(job)
-    place = {key: row[key] for key in ("content", "plan", "step", "part", "file") if key in row}
-    log.append("failed", job=row["job"], reason="discarded", charged=jobs.charged(job), **place)
-    return cancelled
+def _cancel(jobs: ServiceJobs, job: Any) -> tuple[bool, str]:
+    """Cancel a job; whether it was not too late, and the state in which it has ended."""
+    for _ in range(CANCEL_ATTEMPTS):
+        in_time, state = jobs.cancel(job), jobs.status(job)
+        if state in FINAL:
+            return in_time, state
+        time.sleep(CANCEL_PAUSE)
+    raise JobError(
+        f"job {job.job_id()} is {state.lower()} and could not be cancelled: try again, or at {WORKLOADS_PAGE}"
+    )
+
+
+def service_jobs(run: RunDirectory, name: str, echo: Echo = silent, patience: float | None = None) -> ServiceJobs:
+    """The jobs that a run has on a device, whether the device is still there or not; none can be sent.
+
+    Args:
+        run: The run, or one of its variants.
+        name: Of the device.
+        echo: Called with a line about what went wrong and was mended.
+        patience: Seconds for which a service that does not answer is asked again; by default as for a run.
+
+    Raises:
+        BackendError: There is no account, or it cannot be used.
+    """
+    device = jobs_at(name)
+    mode = ExecutionMode(device, "job", JobLog(run.hardware / "jobs.jsonl"), lambda: None, silent)
+    return ServiceJobs(partial(jobs_at, name), device, mode, echo, patience)
 
 
 def _home(run: RunDirectory, log: Path) -> str | None:
@@ -151,6 +197,6 @@ def _home(run: RunDirectory, log: Path) -> str | None:
     return parts[1] if parts[0] == "variants" else None
 
 
-def _logs(run: RunDirectory) -> list[Path]:
-    """Logs of the run directory: its own and those of its variants; of a variant, its own."""
+def logs(run: RunDirectory) -> list[Path]:
+    """The logs of the run directory: its own and those of its variants; of a variant, its own."""
     return sorted(run.hardware.rglob("jobs.jsonl"))

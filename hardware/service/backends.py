@@ -16,6 +16,7 @@ from typing import Any
 from qiskit.providers import BackendV2
 
 from hardware.errors import BackendError
+from hardware.service.absent_device import AbsentDevice
 from hardware.service.client_faults import account_errors, client_errors, one_line
 from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage, repeat_only_reads
 from qhybrid.errors import CircuitError
@@ -65,11 +66,28 @@ def _open(name: str, fractional_gates: bool) -> BackendV2:
     return _open_ibm_backend(name, fractional_gates)
 
 
+def jobs_at(name: str) -> AbsentDevice:
+    """The account's way to jobs that were sent to a device, whether the device is still there or not.
+
+    Args:
+        name: Of an IBM device.
+
+    Raises:
+        BackendError: There is no account, or it cannot be used.
+    """
+    return AbsentDevice(name, open_service(f"jobs on `{name}`"), f"`{name}` was opened for the jobs that it has")
+
+
+def is_local_name(name: str) -> bool:
+    """Whether a backend of this name is simulated here."""
+    return name == IDEAL or name.startswith(_SNAPSHOT_PREFIX) or name.endswith(".json")
+
+
 def is_local(backend: BackendV2) -> bool:
     """Whether jobs are simulated in this process, at no cost."""
     from qiskit_ibm_runtime import IBMBackend
 
-    return not isinstance(backend, IBMBackend)
+    return not isinstance(backend, IBMBackend | AbsentDevice)
 
 
 def device_name(backend: BackendV2) -> str:
@@ -90,7 +108,7 @@ def calibration_date(backend: BackendV2, *, refresh: bool = False) -> str | None
         backend: Device, local copy of one, or simulator.
         refresh: Ask the service instead of what was read when the backend was opened.
     """
-    if isinstance(backend, SavedBackend):
+    if isinstance(backend, SavedBackend | AbsentDevice):
         return backend.calibrated
     properties = getattr(backend, "properties", None)
     if properties is None:
@@ -176,7 +194,7 @@ def ibm_backends() -> list[BackendV2]:
     Raises:
         BackendError: There is no account, or the service cannot be reached.
     """
-    service = _service("IBM devices")
+    service = open_service("IBM devices")
     try:
         found: list[BackendV2] = service.backends()
     except client_errors() as error:
@@ -201,7 +219,7 @@ def _median_error(target: Any, names: list[str]) -> float | None:
 def _open_ibm_backend(name: str, fractional_gates: bool) -> BackendV2:
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
-    service = _service(f"backend `{name}`")
+    service = open_service(f"backend `{name}`")
     try:
         return service.backend(name, use_fractional_gates=fractional_gates)
     except QiskitBackendNotFoundError:
@@ -213,7 +231,15 @@ def _open_ibm_backend(name: str, fractional_gates: bool) -> BackendV2:
         raise BackendError(f"backend `{name}` cannot be opened: {one_line(error)}") from None
 
 
-def _service(wanted: str) -> Any:
+def open_service(wanted: str) -> Any:
+    """The account's `QiskitRuntimeService`, its waiting limited.
+
+    Args:
+        wanted: What it is for, the first words of a message.
+
+    Raises:
+        BackendError: There is no account, or it cannot be used.
+    """
     from qiskit_ibm_runtime import QiskitRuntimeService
     from qiskit_ibm_runtime.accounts import AccountNotFoundError
 

@@ -85,6 +85,17 @@ def repeat_only_reads(service: Any) -> None:
             client._session.mount(scheme, HTTPAdapter(max_retries=policy))
 
 
+def close_session(service: Any, session_id: str) -> None:
+    """Let a batch or session take no more jobs; the public way needs its device, which may be gone.
+
+    Args:
+        service: A `QiskitRuntimeService`.
+        session_id: At whichever of its instances; the others know nothing of it, and the client passes over that.
+    """
+    for client in service._get_api_clients().values():
+        client.close_session(session_id)
+
+
 def isa_violation(circuit: QuantumCircuit, target: Target) -> str:
     """Why a circuit is no ISA circuit of a target, in one line; empty if it is one."""
     from qiskit_ibm_runtime.utils.utils import is_isa_circuit

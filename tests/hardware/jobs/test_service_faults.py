@@ -19,8 +19,7 @@ import hardware
 from hardware.comparison import expectation_values as compare
 from hardware.errors import BackendError, BudgetError, HardwareError, JobError, JobPendingError, ResultError
 from hardware.inference import workload
-from hardware.jobs import execution_mode as modes
-from hardware.jobs import runner
+from hardware.jobs import left_open, runner
 from hardware.jobs import service_jobs as dispatch
 from qhybrid.config import HardwareConfig
 from qhybrid.files import read_json, read_jsonl
@@ -389,7 +388,7 @@ def test_a_session_is_refused_on_an_open_plan_with_the_reason(
 def test_a_session_whose_closing_fails_is_closed_all_the_same(
     paid_service: Loopback, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modes, "CLOSE_PAUSE", 0.0)
+    monkeypatch.setattr(left_open, "CLOSE_PAUSE", 0.0)
     paid_service.fail("PATCH", "/sessions/.*", times=1)
     paid_service.fail("PATCH", "/sessions/.*", status=503, times=1)
     infer(run, mode="session")

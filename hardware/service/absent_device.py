@@ -1,0 +1,65 @@
+"""An IBM device as a run knows it, without the device: what was sent to it can be asked for, fetched and cancelled.
+
+A device may be retired, renamed or changed while its finished jobs stay at the service. They are asked for by their
+ids, which needs the account alone, and judged by the calibration that the run has stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qiskit.providers import BackendV2, Options
+from qiskit.transpiler import Target
+
+from hardware.errors import BackendError
+from qhybrid.quantum.devices.calibration import SavedBackend
+
+
+class AbsentDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
+    """A device to which nothing can be sent.
+
+    Args:
+        name: Of the device.
+        service: The account's `QiskitRuntimeService`.
+        reason: Why the device itself is not at hand, one line.
+        kept: The device as it was when the run was planned, if that is known.
+
+    Attributes:
+        service: As given.
+        reason: As given.
+        calibrated: Date of the kept calibration, ISO 8601.
+    """
+
+    def __init__(self, name: str, service: Any, reason: str, kept: SavedBackend | None = None) -> None:
+        super().__init__(name=name)
+        self.service = service
+        self.reason = reason
+        self.calibrated = None if kept is None else kept.calibrated
+        self._target = Target() if kept is None else kept.target
+        self._instance = service.active_instance()
+
+    @property
+    def target(self) -> Target:
+        """What the device could do when the run was planned; nothing if that is not known."""
+        return self._target
+
+    @property
+    def max_circuits(self) -> None:
+        """No limit is known."""
+        return None
+
+    @classmethod
+    def _default_options(cls) -> Options:
+        return Options()
+
+    def run(self, run_input: Any, **options: Any) -> Any:
+        """Refuse to run anything.
+
+        Args:
+            run_input: Not used.
+            options: Not used.
+
+        Raises:
+            BackendError: Always; it says why the device is not at hand.
+        """
+        raise BackendError(self.reason)
