@@ -143,6 +143,8 @@ def status(run: RunArgument, as_json: JsonOption = False) -> None:
         _print_json(found)
         return
     _console.print(status_table(found))
+    if found["note"]:
+        say(found["note"])
 
 
 @app.command()

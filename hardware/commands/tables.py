@@ -31,10 +31,17 @@ def backends_table(rows: Sequence[BackendRow]) -> Table:
             _percent(row.two_qubit_error),
             _percent(row.readout_error),
             (row.calibrated or "-")[:10],
-            "local" if row.queue is None else str(row.queue),
+            _queue_words(row),
             *((row.plan or "-", left) if account else ()),
         )
     return table
+
+
+def _queue_words(row: BackendRow) -> str:
+    if row.status is None:
+        return "local"
+    jobs = "-" if row.queue is None else str(row.queue)
+    return jobs if row.status == "active" else f"{jobs}, {row.status}"
 
 
 def transpile_table(report: dict[str, Any]) -> Table:
@@ -158,10 +165,12 @@ def patches_table(plan: Plan) -> Table:
 
 def status_table(found: dict[str, Any]) -> Table:
     """Jobs of a run."""
-    table = Table("step", "part", "job", "state")
+    table = Table("step", "part", "job", "state", "planned", "charged")
     table.title = f"{found['backend']}: {found['step']} of {found['steps']} steps done"
     for job in found["jobs"]:
-        table.add_row(_steps(job), str(job["part"]), job["job"], job["state"])
+        price = seconds_words(job["seconds"]), seconds_words(job["charged"])
+        table.add_row(_steps(job), str(job["part"]), job["job"], job["state"], *price)
+    table.caption = f"planned {found['seconds']:.1f} s for the whole run; charged so far {found['charged']:.1f} s"
     return table
 
 

@@ -24,8 +24,9 @@ from hardware.planning.bill import Plan
 from hardware.planning.costs import part_sizes
 from hardware.primitives.execution import Expectations, collect, expected_job
 from hardware.primitives.options import RESULT_OPTIONS, job_options
-from hardware.service.backends import is_local, open_backend
+from hardware.service.backends import is_local, known_device
 from qhybrid.config import HardwareConfig
+from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.rundir import RunDirectory
 
 
@@ -71,7 +72,9 @@ class DeviceEvaluator:
         bill = Bill(
             plan.key, run_id(run), plan.backend, plan.mode, plan.budget_seconds, plan.calibrated, RunBudget(run).spent
         )
-        reopen = partial(open_backend, plan.backend, fractional_gates=self._config.fractional_gates)
+        # The device may be gone by then; results of jobs that were sent to it are judged by what it was.
+        kept = SavedBackend(plan.backend, device.backend.target, plan.calibrated)
+        reopen = partial(known_device, plan.backend, kept, fractional_gates=self._config.fractional_gates)
         log, store = JobLog(run.hardware / "jobs.jsonl"), ResultStore(run.hardware / "results")
         self._runner = JobRunner(task, bill, log, store, reopen, allowance, echo)
 

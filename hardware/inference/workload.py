@@ -23,13 +23,20 @@ from hardware.placement.layout_figure import draw_layout
 from hardware.placement.packing import pack, patch_lines
 from hardware.placement.transpilation import Program, Transpiled
 from hardware.planning.bill import Plan, check_budget, make_plan, plan_key
-from hardware.service.backends import device_name, is_local, open_backend, seconds_left
+from hardware.service.backends import (
+    device_name,
+    is_local,
+    known_device,
+    open_backend,
+    seconds_left,
+    without_device,
+)
 from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.config import HardwareConfig, build_section
 from qhybrid.data.images import to_uint8
 from qhybrid.files import atomic_path, write_json
-from qhybrid.quantum.devices.calibration import read_calibration, save_calibration
+from qhybrid.quantum.devices.calibration import SavedBackend, read_calibration, save_calibration
 from qhybrid.rundir import RunDirectory, changed_keys
 
 SENSITIVITY_IMAGES = 4
@@ -163,14 +170,22 @@ def load_workload(
         return None
     plan = Plan.load(run.hardware / "plan.json")
     stored = build_section(HardwareConfig, plan.config, f"`{run.hardware / 'plan.json'}`")
-    kept = _kept_calibration(run, plan) if offline else backend
-    backend = kept or open_backend(plan.backend, fractional_gates=stored.fractional_gates)
+    kept = _kept_calibration(run, plan)
+    if offline and kept is not None:
+        backend = kept
+    backend = backend or known_device(plan.backend, kept, fractional_gates=stored.fractional_gates)
     if config is not None:
         plan = _with_options(plan, stored, _within_budget(run, config, backend))
     checkpoint = load_checkpoint(run.path)
     process = _process(checkpoint, stored)
     transpiled = Transpiled.load(run.hardware)
-    device, executed = _programs(transpiled, process, backend)
+    try:
+        device, executed = _programs(transpiled, process, backend)
+    except HardwareError as error:
+        if is_local(backend) or kept is None:
+            raise
+        # The device has lost a coupling or a gate since; results of jobs that were sent are of the stored circuit.
+        device, executed = _programs(transpiled, process, without_device(backend, kept, str(error)))
     if plan.rounds != len(process.rounds(plan.qpu_steps)):
         raise HardwareError(
             f"`{run.hardware}` holds the plan of an earlier version, step by step, for circuits that are sent together "
@@ -224,7 +239,7 @@ def save_plan(workload: Workload) -> None:
     write_json(folder / "plan.json", workload.plan.to_dict())
 
 
-def _kept_calibration(run: RunDirectory, plan: Plan) -> BackendV2 | None:
+def _kept_calibration(run: RunDirectory, plan: Plan) -> SavedBackend | None:
     """The device as the run has stored it; `None` if it has not, or stored another plan's device."""
     path = run.hardware / CALIBRATION_FILE
     if not path.exists():

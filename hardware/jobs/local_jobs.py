@@ -95,6 +95,10 @@ class LocalJobs:
         """Return no limit of device time."""
         return None
 
+    def require_open(self) -> str | None:
+        """Nothing keeps a simulation from running."""
+        return None
+
     def calibration(self, *, refresh: bool = False) -> str | None:
         """Date of the calibration that the local copy of the device holds."""
         return calibration_date(self.backend)

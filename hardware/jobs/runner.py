@@ -159,7 +159,10 @@ class JobRunner(Generic[ResultT]):
             time.sleep(CHARGE_PAUSE)
 
     def _require_device(self) -> None:
-        """The device as it is now still executes the circuit; tell if it is another than was planned for."""
+        """The device takes jobs and still executes the circuit; tell if it is another than was planned for."""
+        state = self._jobs.require_open()
+        if state is not None:
+            self._echo(state)
         known = self._log.calibration(self._bill.key) or self._bill.calibrated
         now = self._jobs.calibration(refresh=True)
         if known is None or now == known:

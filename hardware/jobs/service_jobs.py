@@ -21,7 +21,7 @@ from qiskit.providers import BackendV2
 from hardware.errors import HardwareError, JobError, JobPendingError
 from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.local_jobs import Sent, Twin
-from hardware.service.backends import calibration_date, seconds_left
+from hardware.service.backends import calibration_date, require_open, seconds_left
 from hardware.service.client_faults import client_errors, judge, one_line
 from hardware.service.runtime_internals import api_client, failure_reason, instance_of, job_client
 from qhybrid.interruption import undisturbed
@@ -206,6 +206,14 @@ class ServiceJobs:
     def seconds_left(self) -> float | None:
         """Device time that the account has left for this device; `None` without a limit."""
         return self._patiently(lambda: seconds_left(self.backend), "usage")
+
+    def require_open(self) -> str | None:
+        """Refuse to send to a device that takes no jobs; see `backends.require_open`.
+
+        Raises:
+            BackendError: It takes none.
+        """
+        return self._patiently(lambda: require_open(self.backend), "status")
 
     def calibration(self, *, refresh: bool = False) -> str | None:
         """When the device was calibrated; with `refresh`, what it executes is read anew as well if that has changed."""

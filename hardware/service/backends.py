@@ -83,6 +83,52 @@ def is_local_name(name: str) -> bool:
     return name == IDEAL or name.startswith(_SNAPSHOT_PREFIX) or name.endswith(".json")
 
 
+def known_device(name: str, kept: SavedBackend | None, *, fractional_gates: bool = False) -> BackendV2:
+    """The backend of a run that was planned, or what the run knows of it if it cannot be opened any more.
+
+    Args:
+        name: As for `open_backend`.
+        kept: The device as it was when the run was planned; `None` if that is not known.
+        fractional_gates: As for `open_backend`.
+
+    Raises:
+        BackendError: As for `open_backend`, where nothing was kept, or the account cannot be used at all.
+    """
+    try:
+        return open_backend(name, fractional_gates=fractional_gates)
+    except BackendError as error:
+        if kept is None or is_local_name(name):
+            raise
+        return AbsentDevice(name, open_service(f"backend `{name}`"), str(error), kept)
+
+
+def without_device(backend: BackendV2, kept: SavedBackend, reason: str) -> AbsentDevice:
+    """What a run knows of a device that has changed so much that it does not execute the run's circuit any more."""
+    return AbsentDevice(str(backend.name), backend.service, reason, kept)
+
+
+def require_open(backend: BackendV2) -> str | None:
+    """Refuse to send jobs to a device that takes none.
+
+    Returns:
+        A line about a device that takes jobs and does not run them at present, if it is one.
+
+    Raises:
+        BackendError: It is not at hand, or it takes no jobs at present.
+    """
+    if isinstance(backend, AbsentDevice):
+        raise BackendError(f"{backend.reason}; nothing was sent, and jobs that were sent can be fetched")
+    state = backend.status()
+    if not state.operational:
+        raise BackendError(
+            f"`{backend.name}` takes no jobs at present (its state is `{state.status_msg}`): nothing was sent; go on "
+            "later with --resume, or choose another"
+        )
+    if state.status_msg == "active":
+        return None
+    return f"the state of `{backend.name}` is `{state.status_msg}`: jobs wait in its queue until it is active"
+
+
 def is_local(backend: BackendV2) -> bool:
     """Whether jobs are simulated in this process, at no cost."""
     from qiskit_ibm_runtime import IBMBackend
@@ -129,10 +175,11 @@ class BackendRow:
         two_qubit_error: Median over the couplings; `None` where unknown.
         readout_error: Median over the qubits; `None` where unknown.
         calibrated: Date of the calibration, ISO 8601; `None` where unknown.
-        queue: Number of pending jobs; `None` for a local backend.
+        queue: Number of pending jobs; `None` for a local backend, or if the service does not say.
         plan: The account's plan for it, `open` or another; `None` for a local backend.
         seconds_left: Device time in seconds that the plan has left; `None` where there is no limit, and for a local
             backend.
+        status: `active`, or what keeps an IBM device from running jobs; `None` for a local backend.
     """
 
     name: str
@@ -144,11 +191,13 @@ class BackendRow:
     queue: int | None
     plan: str | None = None
     seconds_left: float | None = None
+    status: str | None = None
 
 
 def describe_backend(name: str, backend: BackendV2) -> BackendRow:
     """Size, basis, median errors and queue of a backend that `open_backend(name)` gave."""
     target = backend.target
+    queue, status = _queue(backend)
     gates = [gate for gate in sorted(target.operation_names) if gate in _GATES]
     pairs = [gate for gate in gates if gate in _TWO_QUBIT_GATES]
     return BackendRow(
@@ -158,10 +207,22 @@ def describe_backend(name: str, backend: BackendV2) -> BackendRow:
         two_qubit_error=_median_error(target, pairs),
         readout_error=_median_error(target, ["measure"]),
         calibrated=calibration_date(backend),
-        queue=None if is_local(backend) else int(backend.status().pending_jobs),
+        queue=queue,
         plan=account_plan(backend),
         seconds_left=seconds_left(backend),
+        status=status,
     )
+
+
+def _queue(backend: BackendV2) -> tuple[int | None, str | None]:
+    """Pending jobs, and `active` or what keeps the device from running them."""
+    if is_local(backend):
+        return None, None
+    try:
+        state = backend.status()
+    except client_errors() as error:
+        return None, one_line(error)
+    return int(state.pending_jobs), str(state.status_msg) if state.operational else f"offline ({state.status_msg})"
 
 
 def account_plan(backend: BackendV2) -> str | None:

@@ -227,7 +227,12 @@ def _backend(state: State, name: str, what: str, *, query: Any, request: Any) ->
     if name not in state.devices:
         return _error(404, 1216, f"backend {name} not found")
     device = state.devices[name]
-    status = {"state": True, "status": "active", "length_queue": device.pending, "backend_version": "1.0.0"}
+    status = {
+        "state": device.operational,
+        "status": device.status,
+        "length_queue": device.pending,
+        "backend_version": "1.0.0",
+    }
     return 200, {"configuration": device.configuration, "properties": device.properties, "status": status}[what]
 
 

@@ -29,6 +29,8 @@ class Device:
     configuration: dict[str, Any]
     properties: dict[str, Any]
     pending: int = 3
+    operational: bool = True
+    status: str = "active"
 
 
 @dataclass

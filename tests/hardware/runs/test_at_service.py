@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import threading
 
 import pytest
 from hardware_runs import Command, MakeRun
@@ -111,10 +110,15 @@ def test_wait_ends_when_all_jobs_have_and_says_how_far_they_are(
 ) -> None:
     first_done_second_queued(service, run)
     retire(service)
-    timer = threading.Timer(0.4, lambda: service.state.cancel(service.jobs[1]))
-    timer.start()
+    looks: list[str] = []
+
+    def cancel_at_the_second_look(when: str, method: str, path: str) -> None:
+        looks.append(path)
+        if len(looks) == 6:
+            service.state.cancel(service.jobs[1])
+
+    service.watch = lambda *what: cancel_at_the_second_look(*what) if what[2].startswith("/jobs/j") else None
     code, out, _ = command("wait", run.path)
-    timer.join()
     assert code == 0
     assert "0 of 1 job ended; j" + "0" * 18 + "1 is queued, waited" in out
     assert "1 of 1 job ended (1 without a result), waited" in out
