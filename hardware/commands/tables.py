@@ -38,10 +38,10 @@ def backends_table(rows: Sequence[BackendRow]) -> Table:
 
 
 def _queue_words(row: BackendRow) -> str:
-    if row.status is None:
+    if row.queue is None and row.status is None:
         return "local"
     jobs = "-" if row.queue is None else str(row.queue)
-    return jobs if row.status == "active" else f"{jobs}, {row.status}"
+    return jobs if row.status in ("active", None) else f"{jobs}, {row.status}"
 
 
 def transpile_table(report: dict[str, Any]) -> Table:

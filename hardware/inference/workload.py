@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.config import HardwareConfig, build_section
 from qhybrid.data.images import to_uint8
+from qhybrid.errors import CircuitError
 from qhybrid.files import atomic_path, write_json
 from qhybrid.quantum.devices.calibration import SavedBackend, read_calibration, save_calibration
 from qhybrid.rundir import RunDirectory, changed_keys
@@ -170,7 +172,10 @@ def load_workload(
         return None
     plan = Plan.load(run.hardware / "plan.json")
     stored = build_section(HardwareConfig, plan.config, f"`{run.hardware / 'plan.json'}`")
-    kept = _kept_calibration(run, plan)
+    kept = None
+    # With the device at hand a damaged file is no reason to stop.
+    with nullcontext() if offline else suppress(CircuitError):
+        kept = _kept_calibration(run, plan)
     if offline and kept is not None:
         backend = kept
     backend = backend or known_device(plan.backend, kept, fractional_gates=stored.fractional_gates)

@@ -12,7 +12,6 @@ from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
 from hardware.planning.bill import Plan
 from hardware.runs.flight import service_jobs
 from hardware.service.backends import is_local_name
-from qhybrid.files import read_json
 from qhybrid.rundir import RunDirectory
 
 # What was written down serves as well, if the service does not answer soon.
@@ -34,7 +33,7 @@ def status(run: RunDirectory | str | Path) -> dict[str, Any]:
     file = directory.hardware / "plan.json"
     if not file.exists():
         raise HardwareError(f"`{directory.path}` has no hardware plan: run `qhybrid hardware plan` or `infer` first")
-    plan = Plan.from_dict(read_json(file))
+    plan = Plan.load(file)
     state = ReverseState.load(directory.hardware / "state.npz", plan.key)
     log = JobLog(directory.hardware / "jobs.jsonl")
     jobs: dict[str, dict[str, Any]] = {}

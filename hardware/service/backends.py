@@ -103,12 +103,21 @@ def known_device(name: str, kept: SavedBackend | None, *, fractional_gates: bool
 
 
 def without_device(backend: BackendV2, kept: SavedBackend, reason: str) -> AbsentDevice:
-    """What a run knows of a device that has changed so much that it does not execute the run's circuit any more."""
+    """What a run knows of a device that has changed so much that it does not execute the run's circuit any more.
+
+    Args:
+        backend: The device as it is.
+        kept: The device as it was when the run was planned.
+        reason: What has changed, one line.
+    """
     return AbsentDevice(str(backend.name), backend.service, reason, kept)
 
 
 def require_open(backend: BackendV2) -> str | None:
     """Refuse to send jobs to a device that takes none.
+
+    Args:
+        backend: An IBM device, or what a run knows of one.
 
     Returns:
         A line about a device that takes jobs and does not run them at present, if it is one.
