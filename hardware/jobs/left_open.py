@@ -36,7 +36,7 @@ def may_be_open(log: JobLog, now: float) -> list[dict[str, Any]]:
     """Lines of the batches and sessions that were asked for without an answer: one may be open under an unknown id.
 
     Args:
-        log: Of a run.
+        log: Log of a run or of one of its variants.
         now: Seconds since the epoch; what would have ended by itself by then is left out.
     """
     found: list[dict[str, Any]] = []
@@ -55,8 +55,8 @@ def close_one(log: JobLog, session_id: str, mode: str, service: Any) -> str | No
     """Close a batch or session, and write it down; jobs in it run to their end.
 
     Args:
-        log: That tells of it.
-        session_id: Its id.
+        log: Log that tells of the batch or session.
+        session_id: Id of the batch or session at the service.
         mode: `batch` or `session`.
         service: The account's service object; a new one takes its place if its token has expired.
 

@@ -33,12 +33,12 @@ def list_jobs(run: RunDirectory | str | Path) -> list[dict[str, Any]]:
     """All jobs of a run directory, of any plan, its variants' and twins included, oldest first.
 
     Args:
-        run: Run directory.
+        run: Run directory with jobs, or its path.
 
     Returns:
-        Of each job `job`, `backend`, `step`, `part`, `sent` (date), `seconds` (planned), `charged` (`None` while the
-        service does not say), `state`, `variant` (its folder; `None` for the run's own), and `note`: why it has come to
-        nothing, or why the service could not be asked, where the state is the last that was written down.
+        A dictionary for each job: `job`, `backend`, `step`, `part`, `sent` (date), `seconds` (planned), `charged` (`None`
+        while the service does not say), `state`, `variant` (its folder; `None` for the run's own), and `note`: why it has
+        come to nothing, or why the service could not be asked, where the state is the last that was written down.
 
     Raises:
         HardwareError: Jobs of a real device, and no account.
@@ -73,7 +73,7 @@ def cancel(run: RunDirectory | str | Path, *, echo: Echo = silent) -> Cancelled:
     """Cancel the jobs of a run that have not ended; those that are done keep their results for `fetch`.
 
     Args:
-        run: Run directory.
+        run: Run directory with jobs, or its path.
         echo: Called with a line that says what was cancelled.
 
     Raises:
@@ -96,7 +96,7 @@ def close(run: RunDirectory | str | Path, *, echo: Echo = silent) -> tuple[str, 
     """Close the batches and sessions that a run left open; jobs in them run to their end.
 
     Args:
-        run: Run directory.
+        run: Run directory with jobs, or its path.
         echo: Called with a line for each, and for those that may be open under an id that nobody knows.
 
     Returns:
@@ -133,8 +133,8 @@ def wait(run: RunDirectory | str | Path, *, seconds: float | None = None, echo: 
     """Wait until every job of a run has ended at the service; nothing is sent or fetched, and no job is touched.
 
     Args:
-        run: Run directory.
-        seconds: At most; by default for ever.
+        run: Run directory with jobs, or its path.
+        seconds: Longest time to wait, in seconds; by default there is no limit.
         echo: Called with a line whenever something has changed, and once a minute.
 
     Returns:

@@ -179,7 +179,7 @@ def service_jobs(run: RunDirectory, name: str, echo: Echo = silent, patience: fl
 
     Args:
         run: The run, or one of its variants.
-        name: Of the device.
+        name: Name of the IBM device.
         echo: Called with a line about what went wrong and was mended.
         patience: Seconds for which a service that does not answer is asked again; by default as for a run.
 

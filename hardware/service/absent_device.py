@@ -19,14 +19,14 @@ class AbsentDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
     """A device to which nothing can be sent.
 
     Args:
-        name: Of the device.
+        name: Name of the IBM device.
         service: The account's `QiskitRuntimeService`.
         reason: Why the device itself is not at hand, one line.
         kept: The device as it was when the run was planned, if that is known.
 
     Attributes:
-        service: As given.
-        reason: As given.
+        service: The account's `QiskitRuntimeService`.
+        reason: Why the device itself is not at hand, one line.
         calibrated: Date of the kept calibration, ISO 8601.
     """
 
@@ -56,8 +56,8 @@ class AbsentDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
         """Refuse to run anything.
 
         Args:
-            run_input: Not used.
-            options: Not used.
+            run_input: Circuits, which are not looked at.
+            options: Options of the run, which are not looked at.
 
         Raises:
             BackendError: Always; it says why the device is not at hand.

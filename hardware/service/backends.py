@@ -70,7 +70,7 @@ def jobs_at(name: str) -> AbsentDevice:
     """The account's way to jobs that were sent to a device, whether the device is still there or not.
 
     Args:
-        name: Of an IBM device.
+        name: Name of an IBM device.
 
     Raises:
         BackendError: There is no account, or it cannot be used.
@@ -87,9 +87,9 @@ def known_device(name: str, kept: SavedBackend | None, *, fractional_gates: bool
     """The backend of a run that was planned, or what the run knows of it if it cannot be opened any more.
 
     Args:
-        name: As for `open_backend`.
+        name: Name that `open_backend` takes.
         kept: The device as it was when the run was planned; `None` if that is not known.
-        fractional_gates: As for `open_backend`.
+        fractional_gates: Whether rotations RX and RZZ are offered as native gates.
 
     Raises:
         BackendError: As for `open_backend`, where nothing was kept, or the account cannot be used at all.

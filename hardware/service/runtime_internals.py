@@ -89,8 +89,8 @@ def close_session(service: Any, session_id: str) -> None:
     """Let a batch or session take no more jobs; the public way needs its device, which may be gone.
 
     Args:
-        service: A `QiskitRuntimeService`.
-        session_id: At whichever of its instances; the others know nothing of it, and the client passes over that.
+        service: The account's `QiskitRuntimeService`.
+        session_id: Id of the batch or session; instances that do not know it are passed over by the client.
     """
     for client in service._get_api_clients().values():
         client.close_session(session_id)
