@@ -179,7 +179,7 @@ def test_public_functions_say_what_they_take_and_raise(root):
         ('def _f():\n    """Its width."""', "does not explain itself"),
         ('def f(a):\n    """Do it.\n\n    Args:\n        a: Of the points.\n    """', "`a` is a fragment"),
         ('def f(a):\n    """Do it.\n\n    Args:\n        a: What was planned.\n    """', "`a` is a fragment"),
-        ('def f(a):\n    """Do it.\n\n    Args:\n        a: Angles, `(B, n_in)`.\n    """', "`a` is a fragment"),
+        ('def f(a):\n    """Do it.\n\n    Args:\n        a: Angles, `(rows, width)`.\n    """', "`a` is a fragment"),
         (
             'def f():\n    """Do it.\n\n    Returns:\n        Where it was\n        written to.\n    """',
             "`Returns` is a",
