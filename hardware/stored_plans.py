@@ -40,7 +40,7 @@ class StoredPlan:
         """A plan that was written as JSON.
 
         Args:
-            path: `plan.json`.
+            path: Path of the `plan.json` to be read.
 
         Raises:
             HardwareError: Damaged, or written by another version.

@@ -44,7 +44,7 @@ def check_shape(shape: type, values: Any) -> dict[str, Any]:
 
     Args:
         shape: The dataclass; a field with a default may be missing. `FiniteFloat` is a number that is not inf or nan.
-        values: Of a JSON file.
+        values: Content of a JSON file.
 
     Raises:
         DamagedFileError: A field is missing or of another type; the message is the reason alone.
@@ -59,7 +59,7 @@ def read_stored(path: Path, shape: type, remedy: str) -> dict[str, Any]:
     """What a JSON file holds, see `check_shape`.
 
     Args:
-        path: The file.
+        path: JSON file to be read.
         shape: Fields that its reader needs, as a dataclass.
         remedy: What to do where it is damaged; the end of the message.
 
@@ -78,7 +78,7 @@ def read_stored_lines(path: Path, shape: type) -> list[dict[str, Any]]:
     """Rows of a JSON-lines file, each as by `check_shape`; a missing file has none, see `read_jsonl`.
 
     Args:
-        path: The file.
+        path: File of JSON lines to be read.
         shape: Fields that a reader of a row needs, as a dataclass.
 
     Raises:

@@ -18,9 +18,9 @@ class Features:
     """The classifier of an evaluation.
 
     Attributes:
-        dataset: What it was trained on.
-        hash: Of its weights.
-        accuracy: On the test images of that data set.
+        dataset: Name of the data set that it was trained on.
+        hash: SHA-256 over names, shapes and values of the classifier's weights.
+        accuracy: Accuracy of the classifier on the test images of that data set, 0 to 1.
     """
 
     dataset: str

@@ -21,7 +21,7 @@ class _Patch:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Of an earlier version all but the first six may be missing."""
+    """Fields of a plan; in a plan of an earlier version all but the first six may be missing."""
 
     backend: str
     mode: str
