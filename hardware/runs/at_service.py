@@ -36,9 +36,10 @@ def list_jobs(run: RunDirectory | str | Path) -> list[dict[str, Any]]:
         run: Run directory with jobs, or its path.
 
     Returns:
-        A dictionary for each job: `job`, `backend`, `step`, `part`, `sent` (date), `seconds` (planned), `charged` (`None`
-        while the service does not say), `state`, `variant` (its folder; `None` for the run's own), and `note`: why it has
-        come to nothing, or why the service could not be asked, where the state is the last that was written down.
+        A dictionary for each job: `job`, `backend`, `step`, `part`, `sent` (date), `seconds` (planned), `charged`
+        (`None` while the service does not say), `state`, `variant` (its folder; `None` for the run's own), and `note`:
+        why it has come to nothing, or why the service could not be asked, where the state is the last that was written
+        down.
 
     Raises:
         HardwareError: Jobs of a real device, and no account.
