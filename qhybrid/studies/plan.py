@@ -74,6 +74,12 @@ class StudyConfig(Section):
         description="Further metrics that cells are compared by; each has a correction for its own comparisons.",
         json_schema_extra={"items": {"type": "string", "enum": list(TITLES)}},
     )
+    margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={},
+        description="By metric: the largest difference that counts as none; a difference that two one-sided tests show "
+        "to be smaller is reported as `equal within`.",
+        json_schema_extra={"propertyNames": {"enum": list(TITLES)}},
+    )
     train: Factors = Field(
         default={}, description="Factors of what is trained: factor, its levels, and the keys that each level sets."
     )
@@ -89,6 +95,9 @@ class StudyConfig(Section):
         for key, metric in self.metrics:
             if metric not in TITLES:
                 raise ValueError(f"`{key}: {metric}`: the metrics are {', '.join(TITLES)}")
+        for metric in self.margins:
+            if metric not in (self.metric, *self.also):
+                raise ValueError(f"`margins.{metric}`: cells are compared by {', '.join([self.metric, *self.also])}")
         if len({self.metric, *self.also}) < 1 + len(self.also):
             raise ValueError(f"`also: {self.also}` names a metric twice, or `metric: {self.metric}` again")
         if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:

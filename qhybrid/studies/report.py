@@ -13,9 +13,8 @@ from qhybrid.files import atomic_path, write_text
 from qhybrid.progress import duration
 from qhybrid.studies.plan import Study, describe
 from qhybrid.studies.results import with_metric
-from qhybrid.studies.statistics import smallest_p
+from qhybrid.studies.statistics import POWER, SIGNIFICANCE, smallest_p
 
-SIGNIFICANCE = 0.05
 _COLUMNS = 160
 
 
@@ -26,7 +25,7 @@ def cell_table(result: dict[str, Any]) -> list[list[str]]:
     header = [*factors, "seeds", f"{title}, mean [95 %]"]
     compared = {describe(item["levels"]): item for item in result["comparisons"]}
     if compared:
-        header += ["difference [95 %]", "p", "p, Holm", ""]
+        header += ["difference [95 %]", "p", "p, Holm", "would be shown", ""]
     relied = any(cell.get("reliance") for cell in result["cells"])
     if relied:
         header += ["KID change, outputs zeroed"]
@@ -39,7 +38,7 @@ def cell_table(result: dict[str, Any]) -> list[list[str]]:
         ]
         if compared:
             item = compared.get(describe(cell["levels"]))
-            row += ["", "", "", "reference"] if item is None else _difference(item)
+            row += ["", "", "", "", "reference"] if item is None else _difference(item)
         if relied:
             found = cell.get("reliance")
             row.append("" if found is None else _number(found["kid"], found["interval"]))
@@ -49,7 +48,7 @@ def cell_table(result: dict[str, Any]) -> list[list[str]]:
 
 def effect_table(result: dict[str, Any]) -> list[list[str]]:
     """Header and a row per level of a factor of the reference, averaged over the other factors."""
-    rows = [["factor", "level", "against", "difference [95 %]", "p", "p, Holm", ""]]
+    rows = [["factor", "level", "against", "difference [95 %]", "p", "p, Holm", "would be shown", ""]]
     return rows + [[item["factor"], item["level"], item["reference"], *_difference(item)] for item in result["effects"]]
 
 
@@ -176,16 +175,41 @@ def _verdict(items: Sequence[dict[str, Any]], what: str, metric: str) -> str:
             f"; with so few seeds the smallest possible p is {smallest_p(pairs):.3g}, {best:.3g} after correction, so "
             f"none could be shown: take {seeds_needed(len(items))} seeds or compare less"
         )
-    return text + "."
+    detectable = [item["detectable"] for item in items if item.get("detectable") is not None]
+    if detectable:
+        text += (
+            f"; a true difference of {max(detectable):.2g} would have been shown in each of them with probability "
+            f"{POWER:.0%} or more"
+        )
+    text += "."
+    margins = {item["margin"] for item in items if item.get("margin") is not None}
+    if margins:
+        equal = [item for item in items if is_equal(item)]
+        verb = "is" if len(equal) == 1 else "are"
+        text += (
+            f" {len(equal) or 'None'} of them {verb} shown to be equal to the reference within {margins.pop():g} (two "
+            "one-sided tests, Holm's correction)."
+        )
+    return text
 
 
 def _difference(item: dict[str, Any]) -> list[str]:
     if item["p"] is None:
-        return ["", "", "", "no pairs"]
+        return ["", "", "", "", "no pairs"]
     verdict = "no difference shown"
     if item["p_holm"] <= SIGNIFICANCE:
         verdict = "lower" if item["difference"] < 0 else "higher"
-    return [_number(item["difference"], item["interval"]), f"{item['p']:.3g}", f"{item['p_holm']:.3g}", verdict]
+    elif is_equal(item):
+        verdict = f"equal within {item['margin']:g}"
+    shown = item.get("detectable")
+    numbers = [_number(item["difference"], item["interval"]), f"{item['p']:.3g}", f"{item['p_holm']:.3g}"]
+    return [*numbers, "-" if shown is None else f"{shown:.3g}", verdict]
+
+
+def is_equal(item: dict[str, Any]) -> bool:
+    """Whether a comparison shows that the difference lies within the study's margin (after Holm's correction)."""
+    corrected = item.get("p_equal_holm")
+    return corrected is not None and corrected <= SIGNIFICANCE
 
 
 def _number(value: float | None, interval: Sequence[float] | None) -> str:

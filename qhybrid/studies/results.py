@@ -15,7 +15,14 @@ from qhybrid.files import write_json
 from qhybrid.rundir import RunDirectory, describe_environment
 from qhybrid.stored import read_stored
 from qhybrid.studies.plan import Cell, Levels, Study, Training, cell_file, failure_file, finished
-from qhybrid.studies.statistics import holm, mean_interval, sign_flip_p
+from qhybrid.studies.statistics import (
+    SIGNIFICANCE,
+    detectable_difference,
+    equivalence_p,
+    holm,
+    mean_interval,
+    sign_flip_p,
+)
 
 Values = dict[int, float]
 """The metric of one cell by seed."""
@@ -44,8 +51,11 @@ def collect(study: Study, out: Path) -> dict[str, Any]:
         "seeds": study.config.seeds,
         "factors": study.config.factors,
         "reference": study.config.reference_levels,
-        **_judged(study, runs),
-        "also": {metric: _judged(study, [with_metric(row, metric) for row in runs]) for metric in study.config.also},
+        "margins": study.config.margins,
+        **_judged(study, runs, study.config.metric),
+        "also": {
+            metric: _judged(study, [with_metric(row, metric) for row in runs], metric) for metric in study.config.also
+        },
         "runs": runs,
         "environment": describe_environment(),
     }
@@ -53,13 +63,14 @@ def collect(study: Study, out: Path) -> dict[str, Any]:
     return result
 
 
-def _judged(study: Study, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _judged(study: Study, runs: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
     cells, reference = _group(runs), study.config.reference_levels
+    margin = study.config.margins.get(metric)
     return {
         "cells": [_summary(levels, rows) for levels, rows in cells],
-        "comparisons": _comparisons(cells, reference),
+        "comparisons": _comparisons(cells, reference, margin),
         # Of a single factor, effects would be the comparisons once more.
-        "effects": _effects(cells, study.config.factors, reference) if len(study.config.factors) > 1 else [],
+        "effects": _effects(cells, study.config.factors, reference, margin) if len(study.config.factors) > 1 else [],
     }
 
 
@@ -157,19 +168,24 @@ def _mean_reliance(relied: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None
     }
 
 
-def _comparisons(cells: Sequence[tuple[Levels, list[dict[str, Any]]]], reference: Levels) -> list[dict[str, Any]]:
+def _comparisons(
+    cells: Sequence[tuple[Levels, list[dict[str, Any]]]], reference: Levels, margin: float | None
+) -> list[dict[str, Any]]:
     known = {tuple(levels.items()): _values(rows) for levels, rows in cells}
     found = []
     for key, values in known.items():
         # Same keys in the same order: the reference replaces levels in place.
         other = tuple((dict(key) | reference).items())
         if other != key:
-            found.append({"levels": dict(key), "reference": dict(other), **_compare(values, known[other])})
+            found.append({"levels": dict(key), "reference": dict(other), **_compare(values, known[other], margin)})
     return _corrected(found) if reference else []
 
 
 def _effects(
-    cells: Sequence[tuple[Levels, list[dict[str, Any]]]], factors: Mapping[str, list[str]], reference: Levels
+    cells: Sequence[tuple[Levels, list[dict[str, Any]]]],
+    factors: Mapping[str, list[str]],
+    reference: Levels,
+    margin: float | None,
 ) -> list[dict[str, Any]]:
     known = {tuple(levels.items()): _values(rows) for levels, rows in cells}
 
@@ -180,7 +196,12 @@ def _effects(
         return {seed: float(np.mean([values[seed] for values in parts])) for seed in sorted(complete)}
 
     found = [
-        {"factor": factor, "level": level, "reference": base, **_compare(average(factor, level), average(factor, base))}
+        {
+            "factor": factor,
+            "level": level,
+            "reference": base,
+            **_compare(average(factor, level), average(factor, base), margin),
+        }
         for factor, base in reference.items()
         for level in factors[factor]
         if level != base
@@ -188,20 +209,36 @@ def _effects(
     return _corrected(found)
 
 
-def _compare(values: Values, reference: Values) -> dict[str, Any]:
+def _compare(values: Values, reference: Values, margin: float | None) -> dict[str, Any]:
     differences = [values[seed] - reference[seed] for seed in values if seed in reference]
     return {
         "n_pairs": len(differences),
         "difference": float(np.mean(differences)) if differences else None,
         "interval": _listed(mean_interval(differences)),
         "p": sign_flip_p(differences) if differences else None,
+        "margin": margin,
+        "p_equal": equivalence_p(differences, margin) if differences and margin is not None else None,
+        # Taken out again by `_corrected`, which knows how many comparisons there are.
+        "differences": differences,
     }
 
 
 def _corrected(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add Holm's correction over all comparisons that could be made."""
-    adjusted = iter(holm([item["p"] for item in found if item["p"] is not None]))
-    return [item | {"p_holm": None if item["p"] is None else next(adjusted)} for item in found]
+    """Add Holm's correction over all comparisons that could be made, and what each could have shown under it."""
+    made = sum(item["p"] is not None for item in found)
+    corrected: dict[str, list[float | None]] = {}
+    for name in ("p", "p_equal"):
+        adjusted = iter(holm([item[name] for item in found if item[name] is not None]))
+        corrected[name] = [None if item[name] is None else next(adjusted) for item in found]
+    return [
+        {name: value for name, value in item.items() if name != "differences"}
+        | {
+            "p_holm": corrected["p"][place],
+            "p_equal_holm": corrected["p_equal"][place],
+            "detectable": detectable_difference(item["differences"], SIGNIFICANCE / made) if made else None,
+        }
+        for place, item in enumerate(found)
+    ]
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:

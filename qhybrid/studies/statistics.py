@@ -1,4 +1,4 @@
-"""Paired comparisons over few seeds: interval of a mean, exact test of a difference, correction for many of them."""
+"""Paired comparisons over few seeds: interval of a mean, exact tests of difference and equality, power, correction."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ _BOOTSTRAP_REPEATS = 20_000
 _EXACT_UP_TO = 20
 _FEWEST = 5
 _RANDOM_FLIPS = 100_000
+SIGNIFICANCE = 0.05
+POWER = 0.8
+"""Probability with which a difference of the size of `detectable_difference` would be shown."""
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
@@ -44,19 +47,59 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     20 pairs it takes some hundred times as long, once for every cell of a study.
     """
     sample = np.asarray(differences, dtype=np.float64)
-    count = len(sample)
-    # By symmetry the first sign may stay.
-    signs: NDArray[np.float64]
-    if count <= _EXACT_UP_TO:
-        codes = np.arange(2 ** (count - 1))
-        signs = (1 - 2 * ((codes[:, None] >> np.arange(count)) & 1)).astype(np.float64)
+    above = _share_above(sample)
+    # Turned around, the signs that gave a mean as low are those that give one as high; a mean of 0 is both.
+    return min(1.0, 2 * above if sample.sum() > 0 else 2 * _share_above(-sample))
+
+
+def equivalence_p(differences: Sequence[float], margin: float) -> float:
+    """p of the claim that the mean of paired differences lies within (-margin, margin): two one-sided sign-flip tests.
+
+    Schuirmann's procedure (1987): the larger p of "the mean is at most -margin" and "it is at least margin". Flips the
+    signs of the differences to the margin, so it supposes that differences scatter symmetrically about their mean.
+    The smallest value is 2^-n.
+
+    Args:
+        differences: One per pair, in the units of the metric.
+        margin: Largest difference that counts as none, above 0, in the same units.
+    """
+    sample = np.asarray(differences, dtype=np.float64)
+    return max(_share_above(sample + margin), _share_above(margin - sample))
+
+
+def detectable_difference(differences: Sequence[float], level: float) -> float | None:
+    """The true mean difference that so many pairs with this scatter would have shown with probability `POWER`.
+
+    Power of the paired t-test (noncentral t, two-sided), which the sign-flip test comes close to. `None` for fewer
+    than two pairs, and where no p of so many pairs reaches the level.
+
+    Args:
+        differences: One per pair, in the units of the metric.
+        level: Level of significance of one comparison, in (0, 1): after a correction for m comparisons, its m-th part.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    count = len(differences)
+    if count < 2 or smallest_p(count) > level:
+        return None
+    critical = t.isf(level / 2, count - 1)
+    noncentrality = brentq(lambda shift: nct.sf(critical, count - 1, shift) - POWER, 0.0, critical + 40.0)
+    return float(noncentrality * np.std(differences, ddof=1) / np.sqrt(count))
+
+
+def _share_above(sample: NDArray[np.float64]) -> float:
+    """Share of all sign patterns with a sum at least as large as the sample's: one-sided p of a mean above 0."""
+    if len(sample) <= _EXACT_UP_TO:
+        sums = np.zeros(1)
+        for value in sample:
+            sums = np.concatenate([sums + value, sums - value])
         extra = 0
     else:
-        signs = plain_generator(0).choice(np.array([-1.0, 1.0]), (_RANDOM_FLIPS, count))
+        sums = plain_generator(0).choice(np.array([-1.0, 1.0]), (_RANDOM_FLIPS, len(sample))) @ sample
         extra = 1  # the observed signs are one of the draws, so that p is never 0
-    sums = np.abs(signs @ sample)
     # Equal sums must count as equal, whatever order they were added in.
-    reached = int((sums >= abs(sample.sum()) - 1e-9 * np.abs(sample).sum()).sum())
+    reached = int((sums >= sample.sum() - 1e-9 * np.abs(sample).sum()).sum())
     return (reached + extra) / (len(sums) + extra)
 
 

@@ -107,6 +107,8 @@ def test_without_sample_factors_a_cell_is_the_run_itself(write, tmp_path):
         ({"reference": {"train": {"gate": "plain"}}}, ["reference.train.gate", "arm"]),
         ({"reference": {"train": {"arm": "se"}}}, ["reference.train.arm", "se", "plain"]),
         ({"reference": {}}, ["reference"]),
+        ({"margins": {"fid": 0.1}}, ["margins.fid", "kid"]),
+        ({"margins": {"kid": 0}}, ["margins.kid", "0"]),
     ],
 )
 def test_a_wrong_study_file_is_refused_in_one_line(write, sections, named):
@@ -121,8 +123,8 @@ def test_a_wrong_study_file_is_refused_in_one_line(write, sections, named):
 def planted(write, tmp_path):
     """The result of a study whose finished cells hold KID values given by a function of levels and seed."""
 
-    def make(value, seeds, missing=(), relied=None, also=None):
-        study = load_study(write(seeds=list(range(seeds)), also=list(also or ())))
+    def make(value, seeds, missing=(), relied=None, also=None, margins=None):
+        study = load_study(write(seeds=list(range(seeds)), also=list(also or ()), margins=margins or {}))
         for training in study.trainings:
             for cell in training.cells:
                 folder = tmp_path / "out" / cell.folder
@@ -168,6 +170,21 @@ def test_a_null_result_is_said_as_such(planted):
     result = planted(lambda arm, circuit, seed: 0.1 * (-1) ** seed * (arm == "quantum"), 10)
     assert "none differ" in " ".join(conclusions(result))
     assert cell_table(result)[-1][-1] == "no difference shown"
+
+
+def test_equality_within_a_declared_margin_is_claimed_where_it_is_shown(planted):
+    def kid(arm, circuit, seed):
+        return seed + 0.01 * (-1) ** seed * (arm == "quantum") + (circuit == "shots") * (arm == "quantum") * seed
+
+    result = planted(kid, 10, margins={"kid": 0.05})
+    assert [row[-1] for row in cell_table(result)][3:] == ["equal within 0.05", "higher"]
+    equal, other = result["comparisons"]
+    assert (equal["p_equal"], equal["p_equal_holm"]) == (2.0**-10, 2.0**-9)
+    assert other["p_equal"] > 0.9
+    assert 0.01 < equal["detectable"] < 0.02
+    text = " ".join(conclusions(result))
+    assert "1 of them is shown to be equal to the reference within 0.05" in text
+    assert "would have been shown" in text
 
 
 def test_too_few_seeds_are_said_to_show_nothing(planted):
