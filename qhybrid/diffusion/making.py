@@ -15,7 +15,7 @@ from qhybrid.config import SimulatedNoiseConfig
 from qhybrid.config.diffusion import QUANTUM_SOURCES
 from qhybrid.diffusion.bank import Bank, BankRecord, locked_record, write_bank, write_record
 from qhybrid.diffusion.bits import min_entropy
-from qhybrid.diffusion.certify import LEAST_BITS, Certificate, certify_bank
+from qhybrid.diffusion.certify import LEAST_BITS, LEAST_EVALUATIONS, Certificate, certify_bank
 from qhybrid.diffusion.errors import NoiseError
 from qhybrid.diffusion.simulate import SimulatedBits, SimulatedFluctuations
 from qhybrid.progress import Advance, progress
@@ -48,6 +48,12 @@ def make_bank(
         least = -(-LEAST_BITS // config.resolution)
         raise NoiseError(
             f"{numbers:,} numbers of {config.resolution} bits are too few for a certificate: make at least {least:,}"
+        )
+    if source == "quantum_intrinsic" and -(-numbers // config.qubits) < LEAST_EVALUATIONS:
+        least = (LEAST_EVALUATIONS - 1) * config.qubits + 1
+        raise NoiseError(
+            f"{numbers:,} numbers of a patch of {config.qubits} pixels are too few for a certificate, which needs "
+            f"{LEAST_EVALUATIONS:,} evaluations: make at least {least:,}"
         )
     provenance: dict[str, Any] = {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "seed": seed}
     record = BankRecord(name or f"{path.stem}-{seed}", source, (numbers,), {}, provenance, "")

@@ -260,4 +260,6 @@ def test_a_bank_too_small_for_a_certificate_is_refused_before_it_is_made(tmp_pat
     for source in ("gaussian", "quantum_bits"):
         made = command("noise", "make", "--out", tmp_path / "bank.npz", "--source", source, "--numbers", 6249)
         refused(made, "6,249 numbers", "6,250")
+    few = ("--source", "quantum_intrinsic", "--qubits", 4, "--numbers", 7996)
+    refused(command("noise", "make", "--out", tmp_path / "bank.npz", *few), "7,996 numbers", "2,000", "7,997")
     assert not list(tmp_path.iterdir())
