@@ -41,5 +41,9 @@ class StudyError(QHybridError):
     """A study of which some cells failed."""
 
 
+class BenchmarkError(QHybridError, RuntimeError):
+    """A benchmark of which one contender's process ended."""
+
+
 class Interrupted(QHybridError):  # noqa: N818 - not a mistake, like KeyboardInterrupt
     """Work stopped by SIGINT or SIGTERM after its state was saved; the command line exits with code 130."""

@@ -102,9 +102,17 @@ def atomic_path(target: Path) -> Iterator[Path]:
     The body may create a file or a directory there. An existing target is replaced. Permissions follow the umask,
     also those of files that a library made private.
 
+    A device or a pipe, such as `/dev/stdout`, is written to and stays what it is.
+
     Raises:
         RunDirectoryError: The folder is not writable, or the disk is full.
     """
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        with tempfile.TemporaryDirectory() as folder, disk_errors(target):
+            yield Path(folder) / target.name
+            with (Path(folder) / target.name).open("rb") as source, target.open("wb") as stream:
+                shutil.copyfileobj(source, stream)
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

@@ -10,7 +10,7 @@ from qhybrid.benchmarks.growth import grow, precision
 from qhybrid.benchmarks.layer import BATCH, LAYERS, compare, environment, first_steps
 from qhybrid.benchmarks.peers import OURS
 from qhybrid.errors import ConfigError
-from qhybrid.files import write_json
+from qhybrid.files import check_writable, write_json
 
 
 def measure_layer(
@@ -36,10 +36,14 @@ def measure_layer(
 
     Raises:
         ConfigError: `qubits` is not a list of positive numbers.
+        RunDirectoryError: `json_file` cannot be written.
     """
     sizes = [int(part) if part.strip().isdigit() else 0 for part in qubits.split(",")]
     if min(sizes) < 1:
         raise ConfigError(f"--qubits {qubits}: give positive numbers separated by commas, e.g. 4,8")
+    if json_file is not None:
+        # Better known before the minutes of measuring.
+        check_writable(json_file.parent)
     result: dict[str, Any] = {"environment": environment(), "repeats": repeats}
     result["comparison"] = []
     for line in heading_lines(result):

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qhybrid.errors import BenchmarkError
+
 Timer = Callable[[int], float]
 """Seconds that so many calls of a step take together."""
 
@@ -91,7 +93,7 @@ class Worker:
         """Wait for the first step: its answer, or the reason for not taking part.
 
         Raises:
-            RuntimeError: The process ended otherwise.
+            BenchmarkError: The process ended otherwise.
         """
         said = self._ask(None)
         if "reason" in said:
@@ -125,7 +127,8 @@ class Worker:
                 answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))
                 return answer
         _, errors = self._process.communicate()
-        raise RuntimeError(f"a contender of the benchmark ended:\n{errors[-2000:]}")
+        last = errors.strip().splitlines()[-1:] or ["it said nothing"]
+        raise BenchmarkError(f"a contender of the benchmark ended: {last[0][:500]}")
 
 
 _MARK = "layer benchmark: "

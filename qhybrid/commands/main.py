@@ -40,19 +40,29 @@ def main() -> None:
     try:
         app()
     except Interrupted as interruption:
-        print(f"interrupted: {interruption}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _end(f"interrupted: {interruption}", INTERRUPTED)
     except QHybridError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        _end(f"error: {error}", USER_ERROR)
     except OSError as error:
         # Files have their own errors; what is left is the output, sent to a file on a full disk.
         if error.errno not in DISK_ERRORS:
             raise
         # What is still buffered would fail once more when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"error: the output cannot be written: {error.strerror}; make room and run it again", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        _end(f"error: the output cannot be written: {error.strerror}; make room and run it again", USER_ERROR)
+
+
+def _end(line: str, code: int) -> None:
+    """Say why, and end; the code tells as well, where the line itself finds no room.
+
+    Raises:
+        SystemExit: Always.
+    """
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,23 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
 
+from qhybrid.benchmarks.turns import Worker
 from qhybrid.commands.main import main
 from qhybrid.config import build_config
 from qhybrid.diffusion.bank import BankRecord, write_bank
-from qhybrid.files import sha256_of
+from qhybrid.errors import QHybridError, RunDirectoryError
+from qhybrid.files import sha256_of, write_json
 from qhybrid.training.loop import Trainer, train
 
 TINY = {
@@ -254,6 +258,57 @@ def test_output_into_a_full_disk_is_one_line():
         )
     assert done.returncode == 2
     assert done.stderr == "error: the output cannot be written: No space left on device; make room and run it again\n"
+
+
+BENCH = ("bench", "layer", "--qubits", "2", "--no-peers", "--no-growth", "--repeats", "1")
+
+
+def ended(done):
+    """The only line of a command that met a full disk."""
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is Linux's")
+@pytest.mark.parametrize("arguments", [BENCH, ("--help",), ("doctor",), ("config", "reference")])
+def test_every_output_into_a_full_disk_is_one_line(arguments):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "qhybrid", *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert "No space left on device" in ended(done)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is Linux's")
+def test_an_error_that_finds_no_room_for_its_line_keeps_its_code(tmp_path):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "qhybrid", "report", tmp_path], stderr=full)
+    assert done.returncode == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is Linux's")
+def test_a_device_is_written_to_and_stays_a_device():
+    with pytest.raises(RunDirectoryError, match="No space left"):
+        write_json(Path("/dev/full"), {"x": "y" * 10})
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+    write_json(Path("/dev/null"), {})
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_a_benchmark_whose_file_cannot_be_written_is_refused_before_it_is_measured(tmp_path, command):
+    (tmp_path / "file").touch()
+    code, said, err = command(*BENCH, "--json", tmp_path / "file" / "x.json")
+    assert (code, said) == (2, "")
+    assert "is no folder" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_contender_that_ends_is_one_line():
+    program = "raise OSError(28, 'No space left on device')"
+    with Worker(program, 1) as worker, pytest.raises(QHybridError) as caught:
+        worker.start()
+    assert str(caught.value) == "a contender of the benchmark ended: OSError: [Errno 28] No space left on device"
 
 
 def test_a_bank_too_small_for_a_certificate_is_refused_before_it_is_made(tmp_path, command):
