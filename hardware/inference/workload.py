@@ -28,8 +28,8 @@ from hardware.service.backends import (
     device_name,
     is_local,
     known_device,
+    known_seconds_left,
     open_backend,
-    seconds_left,
     without_device,
 )
 from hardware.service.modes import has_sessions, resolve_mode
@@ -145,7 +145,7 @@ def plan_workload(run: RunDirectory, config: HardwareConfig, backend: BackendV2 
         known_sets=(lambda steps: len(process.known_round(steps).angles)) if process.together else None,
         patches=patch_lines(transpiled, backend),
         calibrated=transpiled.report["calibrated"],
-        remaining_seconds=seconds_left(backend),
+        remaining_seconds=known_seconds_left(backend),
     )
     return Workload(run, checkpoint, process, transpiled, device, executed, plan)
 

@@ -14,7 +14,7 @@ from hardware.errors import HardwareError
 from hardware.noise.circuits import TILE_QUBITS, NoiseCircuit, fluctuation, superposition
 from hardware.noise.yields import JobSize, bit_rate, executions_for_bits, job_seconds, split
 from hardware.planning.bill import OPEN_PLAN_SECONDS, require_budget
-from hardware.service.backends import calibration_date, device_name, seconds_left
+from hardware.service.backends import calibration_date, device_name, known_seconds_left
 from hardware.service.modes import Mode, has_sessions, resolve_mode
 from hardware.stored_plans import StoredPlan
 from qhybrid.config import NoiseBankConfig
@@ -108,7 +108,7 @@ def make_noise_plan(backend: BackendV2, config: NoiseBankConfig, draw: str) -> t
         evaluations = math.ceil(config.normals / len(circuit.qubits))
         size, jobs = split(evaluations * config.shots, backend, multiple=config.shots, least=1)
     seconds = jobs * job_seconds(backend, circuit, size)
-    left = seconds_left(backend)
+    left = known_seconds_left(backend)
     mode = resolve_mode(config.mode, jobs, sessions=has_sessions(backend))
     named = [config.model_dump(exclude={"mode", "budget_seconds"}), circuit_fingerprint(circuit.circuit), draw]
     plan = NoisePlan(

@@ -18,7 +18,7 @@ from qiskit.providers import BackendV2
 from hardware.errors import BackendError
 from hardware.service.absent_device import AbsentDevice
 from hardware.service.client_faults import account_errors, client_errors, one_line
-from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage, repeat_only_reads
+from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage, record_errors, repeat_only_reads
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.quantum.devices.snapshots import snapshot, snapshot_names
@@ -218,7 +218,7 @@ def describe_backend(name: str, backend: BackendV2) -> BackendRow:
         calibrated=calibration_date(backend),
         queue=queue,
         plan=account_plan(backend),
-        seconds_left=seconds_left(backend),
+        seconds_left=known_seconds_left(backend),
         status=status,
     )
 
@@ -253,6 +253,18 @@ def seconds_left(backend: BackendV2) -> float | None:
     return max(0.0, float(limit) - float(usage.get("usage_consumed_seconds", 0))) if limit else None
 
 
+def known_seconds_left(backend: BackendV2) -> float | None:
+    """`seconds_left`, and `None` as well where the service does not say: it is asked again before anything is sent.
+
+    Args:
+        backend: IBM device or local backend.
+    """
+    try:
+        return seconds_left(backend)
+    except client_errors():
+        return None
+
+
 def local_names() -> list[str]:
     """Backends that need no account."""
     return [IDEAL, *snapshot_names()]
@@ -265,10 +277,13 @@ def ibm_backends() -> list[BackendV2]:
         BackendError: There is no account, or the service cannot be reached.
     """
     service = open_service("IBM devices")
+    failures = record_errors(service)
     try:
         found: list[BackendV2] = service.backends()
     except client_errors() as error:
-        raise BackendError(f"the account's devices cannot be listed: {one_line(error)}") from None
+        failures.append(error)
+    if failures:
+        raise BackendError(f"the account's devices cannot be listed: {one_line(failures[-1])}")
     return found
 
 
@@ -290,9 +305,15 @@ def _open_ibm_backend(name: str, fractional_gates: bool) -> BackendV2:
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
     service = open_service(f"backend `{name}`")
+    failures = record_errors(service)
     try:
-        return service.backend(name, use_fractional_gates=fractional_gates)
+        backend: BackendV2 = service.backend(name, use_fractional_gates=fractional_gates)
+        # Calibration data are read with it: every other request for them is answered from what is known then.
+        _ = backend.target
+        return backend
     except QiskitBackendNotFoundError:
+        if failures:
+            raise BackendError(f"backend `{name}` cannot be opened: {one_line(failures[-1])}") from None
         raise BackendError(
             f"unknown backend `{name}`: the account does not offer it (see `qhybrid hardware backends`); "
             f"local copies are called `{_SNAPSHOT_PREFIX}...`"

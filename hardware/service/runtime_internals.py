@@ -9,6 +9,8 @@ on.
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from qiskit import QuantumCircuit
@@ -83,6 +85,34 @@ def repeat_only_reads(service: Any) -> None:
         )
         for scheme in ("http://", "https://"):
             client._session.mount(scheme, HTTPAdapter(max_retries=policy))
+
+
+def record_errors(service: Any) -> list[Exception]:
+    """Keep the errors that the client passes over while it looks for devices, where it says that there are none.
+
+    Args:
+        service: The account's `QiskitRuntimeService`.
+
+    Returns:
+        A list that grows with each error, the latest last.
+    """
+    failures: list[Exception] = []
+
+    def recording(ask: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(ask)
+        def asked(*arguments: Any, **options: Any) -> Any:
+            try:
+                return ask(*arguments, **options)
+            except Exception as error:
+                failures.append(error)
+                raise
+
+        return asked
+
+    for client in service._get_api_clients().values():
+        client.list_backends = recording(client.list_backends)
+        client.backend_configuration = recording(client.backend_configuration)
+    return failures
 
 
 def close_session(service: Any, session_id: str) -> None:
