@@ -83,7 +83,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))[:threads]
