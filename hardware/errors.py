@@ -27,5 +27,9 @@ class ResultError(JobError):
     """A job that is done, but whose result is damaged, cut short or not the one asked for."""
 
 
+class UnknownJobError(JobError):
+    """A job that was sent and that the service does not know any more."""
+
+
 class JobPendingError(JobError):
     """A job that was sent and has no result yet: come back later with `fetch`."""

@@ -12,7 +12,7 @@ from typing import Any, Generic
 
 from qiskit.providers import BackendV2
 
-from hardware.errors import BudgetError, JobError, JobPendingError, ResultError
+from hardware.errors import BudgetError, JobError, JobPendingError, ResultError, UnknownJobError
 from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.job_log import JobLog, Work, job_tags
 from hardware.jobs.local_jobs import LocalJobs, Sent
@@ -111,9 +111,23 @@ class JobRunner(Generic[ResultT]):
     def _sent_before(self, work: Work) -> Any | None:
         job_id = self._log.open_job(work.content)
         if job_id is not None:
-            return self._jobs.retrieve(job_id)
+            try:
+                return self._jobs.retrieve(job_id)
+            except UnknownJobError as error:
+                self._give_up(work, job_id, str(error))
+                return None
         found = self._jobs.find(self._tags(work), self._log.given_up(work.content))
         return None if found is None else self._record_sent(work, found)
+
+    def _give_up(self, work: Work, job_id: str, reason: str) -> None:
+        """A job that the service has lost: its work is sent anew where jobs may be sent, and what it took counts on."""
+        title = self._task.title(work)
+        if self._allowance.new_rounds == 0:
+            raise NotSentError(
+                f"{title}: {reason}; `infer --resume --yes` sends that part anew for about {work.seconds:.1f} s"
+            )
+        self._echo(f"{title}: {reason}; that part is sent anew for about {work.seconds:.1f} s")
+        self._log.append("failed", job=job_id, content=work.content, reason=reason, charged=None, **self._place(work))
 
     def _require_leave(self, unsent: list[Work]) -> None:
         allowance = self._allowance

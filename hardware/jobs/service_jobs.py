@@ -17,8 +17,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from qiskit.providers import BackendV2
+from qiskit_ibm_runtime.exceptions import RuntimeJobNotFound
 
-from hardware.errors import HardwareError, JobError, JobPendingError
+from hardware.errors import HardwareError, JobError, JobPendingError, UnknownJobError
 from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.local_jobs import Sent, Twin
 from hardware.service.backends import calibration_date, require_open, seconds_left
@@ -132,9 +133,16 @@ class ServiceJobs:
         """A job by its id.
 
         Raises:
-            JobError: There is none.
+            UnknownJobError: The service does not know it.
         """
-        return self._patiently(lambda: self.backend.service.job(job_id), f"job {job_id}")
+
+        def ask() -> Any:
+            try:
+                return self.backend.service.job(job_id)
+            except RuntimeJobNotFound:
+                raise UnknownJobError(f"job {job_id} is not known to the service any more") from None
+
+        return self._patiently(ask, f"job {job_id}")
 
     def status(self, job: Any) -> str:
         """`QUEUED`, `RUNNING`, `DONE`, `ERROR` or `CANCELLED`."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hardware.errors import HardwareError, JobError
+from hardware.errors import HardwareError, JobError, UnknownJobError
 from hardware.inference.reverse_process import ReverseState
 from hardware.jobs.budget import RunBudget
 from hardware.jobs.execution_mode import Echo, ExecutionMode, silent
@@ -149,11 +149,16 @@ def cancel_jobs(
         for path in logs(run):
             log = JobLog(path)
             for row in (row for row in open_jobs(log) if row["backend"] == name):
-                job = jobs.retrieve(row["job"])
+                place = {key: row[key] for key in ("content", "plan", "step", "part", "file") if key in row}
+                try:
+                    job = jobs.retrieve(row["job"])
+                except UnknownJobError as error:
+                    late.append(row["job"])
+                    log.append("failed", job=row["job"], reason=str(error), charged=None, **place)
+                    continue
                 in_time, state = _cancel(jobs, job)
                 (cancelled if in_time else late).append(row["job"])
                 if not (keep_done and state == "DONE"):
-                    place = {key: row[key] for key in ("content", "plan", "step", "part", "file") if key in row}
                     log.append("failed", job=row["job"], reason=reason, charged=jobs.charged(job), **place)
         # A variant's jobs carry the tag of the run.
         known = {row.get("job") for path in logs(RunDirectory(run.path)) for row in JobLog(path).rows()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hardware.errors import HardwareError, JobError
+from hardware.errors import HardwareError, JobError, UnknownJobError
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import open_run
 from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
@@ -16,6 +16,7 @@ from qhybrid.rundir import RunDirectory
 
 # What was written down serves as well, if the service does not answer soon.
 _PATIENCE = 3.0
+UNKNOWN = "not known to the service any more"
 
 
 def status(run: RunDirectory | str | Path) -> dict[str, Any]:
@@ -71,9 +72,12 @@ def _ask_service(run: RunDirectory, plan: Plan, log: JobLog, jobs: dict[str, dic
     service = service_jobs(run, plan.backend, patience=_PATIENCE)
     try:
         for known in waiting:
-            known["state"] = service.status(service.retrieve(known["job"])).lower()
+            try:
+                known["state"] = service.status(service.retrieve(known["job"])).lower()
+            except UnknownJobError:
+                known["state"] = UNKNOWN
         for known in jobs.values():
-            if known["charged"] is None and known["state"] not in ("queued", "running"):
+            if known["charged"] is None and known["state"] in ("done", "error", "cancelled", "refused"):
                 known["charged"] = service.charged(service.retrieve(known["job"]))
         for job in service.tagged([PRODUCT_TAG, f"run:{run_id(run)}"]):
             if job.job_id() not in {row.get("job") for row in log.rows()}:
