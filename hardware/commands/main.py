@@ -89,10 +89,10 @@ def transpile(
     directory = RunDirectory.open(run)
     picture = directory.hardware / "layout.png"
     with directory.locked():
-        device = open_backend(config.backend, fractional_gates=config.fractional_gates)
         spec = load_checkpoint(run).spec
         if spec is None:
             raise HardwareError(f"`{run}` has no circuit: train a `quantum` arm")
+        device = open_backend(config.backend, fractional_gates=config.fractional_gates, qubits=spec.num_qubits)
         placed = cached_transpile(spec, device)
         draw_layout(device, placed.layouts, picture)
     if as_json:

@@ -11,7 +11,7 @@ from qiskit.providers import BackendV2
 from hardware.errors import HardwareError
 from hardware.noise.circuits import NoiseCircuit
 from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
-from hardware.service.backends import is_local, open_backend
+from hardware.service.backends import LEAST_BUSY, is_local, open_backend, with_chosen_device
 from hardware.service.modes import resolve_mode
 from qhybrid.config import NoiseBankConfig, build_section
 from qhybrid.files import write_json
@@ -86,8 +86,13 @@ def plan_noise(
     path = Path(path)
     folder = work_folder(path)
     _check_target(path, folder, resume)
+    begun = (folder / "plan.json").exists()
+    if begun and config.backend == LEAST_BUSY:
+        # It was chosen when the draw was planned.
+        config = config.model_copy(update={"backend": NoisePlan.load(folder / "plan.json").backend})
     backend = backend or open_backend(config.backend)
-    if not (folder / "plan.json").exists():
+    if not begun:
+        config = with_chosen_device(config, backend)
         # A simulation is repeated by its seed; a device's draw is like no other, and finds no other's jobs.
         draw = f"seed {config.seed}" if is_local(backend) else secrets.token_hex(8)
         plan, circuit = make_noise_plan(backend, config, draw)

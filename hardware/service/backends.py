@@ -11,7 +11,7 @@ import os
 import statistics
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from qiskit.providers import BackendV2
 
@@ -19,31 +19,36 @@ from hardware.errors import BackendError
 from hardware.service.absent_device import AbsentDevice
 from hardware.service.client_faults import account_errors, client_errors, one_line
 from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage, record_errors, repeat_only_reads
+from qhybrid.config import HardwareConfig, NoiseBankConfig
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.quantum.devices.snapshots import snapshot, snapshot_names
 
 IDEAL = "aer"
+LEAST_BUSY = "least_busy"
 _SNAPSHOT_PREFIX = "fake_"
 _DEFAULT_REP_DELAY = 250e-6
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
+ConfigT = TypeVar("ConfigT", HardwareConfig, NoiseBankConfig)
 _SAVE_ACCOUNT = "QiskitRuntimeService.save_account(token=..., instance=...) in Python, or QISKIT_IBM_TOKEN"
 
 
-def open_backend(name: str, *, fractional_gates: bool = False) -> BackendV2:
+def open_backend(name: str, *, fractional_gates: bool = False, qubits: int = 1) -> BackendV2:
     """A backend by name.
 
     Args:
         name: `aer` (ideal simulator), a local copy of a device (`fake_torino`, `fake_manila`, ...), the calibration
             file of a run (`.../hardware/calibration.json`), or an IBM device (`ibm_torino`, ...) that the saved account
-            or the environment's gives access to.
+            or the environment's gives access to. `least_busy` opens that device of the account, among those that are
+            online and large enough, at which the fewest jobs wait.
         fractional_gates: Offer rotations RX and RZZ as native gates: shorter circuits, but less mitigation.
+        qubits: Smallest number of qubits that `least_busy` may have.
 
     Raises:
         BackendError: There is no such backend, no account for an IBM device, or no fractional gates on it.
     """
-    backend = _open(name, fractional_gates)
+    backend = _open(name, fractional_gates, qubits)
     if fractional_gates and not {"rx", "rzz"} <= set(backend.target.operation_names):
         raise BackendError(
             f"backend `{name}` has no fractional gates (rx, rzz): set fractional_gates to false, or choose another"
@@ -51,7 +56,7 @@ def open_backend(name: str, *, fractional_gates: bool = False) -> BackendV2:
     return backend
 
 
-def _open(name: str, fractional_gates: bool) -> BackendV2:
+def _open(name: str, fractional_gates: bool, qubits: int) -> BackendV2:
     if name == IDEAL:
         from qiskit_aer import AerSimulator
 
@@ -63,7 +68,17 @@ def _open(name: str, fractional_gates: bool) -> BackendV2:
             return snapshot(name)
         except CircuitError as error:
             raise BackendError(f"unknown backend `{name}`: {error}") from None
-    return _open_ibm_backend(name, fractional_gates)
+    return _open_ibm_backend(name, fractional_gates, qubits)
+
+
+def with_chosen_device(config: ConfigT, backend: BackendV2) -> ConfigT:
+    """Options that name the device itself where they said `least_busy`, so that what is resumed keeps it.
+
+    Args:
+        config: Options with a `backend`.
+        backend: The backend that was opened by them.
+    """
+    return config.model_copy(update={"backend": str(backend.name)}) if config.backend == LEAST_BUSY else config
 
 
 def jobs_at(name: str) -> AbsentDevice:
@@ -301,19 +316,28 @@ def _median_error(target: Any, names: list[str]) -> float | None:
     return statistics.median(errors) if errors else None
 
 
-def _open_ibm_backend(name: str, fractional_gates: bool) -> BackendV2:
+def _open_ibm_backend(name: str, fractional_gates: bool, qubits: int) -> BackendV2:
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
     service = open_service(f"backend `{name}`")
     failures = record_errors(service)
     try:
-        backend: BackendV2 = service.backend(name, use_fractional_gates=fractional_gates)
+        backend: BackendV2
+        if name == LEAST_BUSY:
+            backend = service.least_busy(min_num_qubits=qubits, use_fractional_gates=fractional_gates)
+        else:
+            backend = service.backend(name, use_fractional_gates=fractional_gates)
         # Calibration data are read with it: every other request for them is answered from what is known then.
         _ = backend.target
         return backend
     except QiskitBackendNotFoundError:
         if failures:
             raise BackendError(f"backend `{name}` cannot be opened: {one_line(failures[-1])}") from None
+        if name == LEAST_BUSY:
+            raise BackendError(
+                f"`{LEAST_BUSY}`: no device of the account is online and has at least {qubits} qubits: see `qhybrid "
+                "hardware backends`"
+            ) from None
         raise BackendError(
             f"unknown backend `{name}`: the account does not offer it (see `qhybrid hardware backends`); "
             f"local copies are called `{_SNAPSHOT_PREFIX}...`"

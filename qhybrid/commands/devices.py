@@ -37,18 +37,19 @@ def check_devices(config: RunConfig) -> Devices:
     if not stages:
         return {}
     from hardware.service.backends import IDEAL, device_name, is_local, open_backend
+    from qhybrid.models.build import circuit_spec
 
+    spec = circuit_spec(config)
+    qubits = 1 if spec is None else spec.num_qubits
     opened = {
-        (name, fractional): open_backend(name, fractional_gates=fractional) for name, fractional in sorted(stages)
+        (name, fractional): open_backend(name, fractional_gates=fractional, qubits=qubits)
+        for name, fractional in sorted(stages)
     }
-    if config.hardware is not None:
+    if config.hardware is not None and spec is not None:
         from hardware.placement.isa_cache import cached_transpile
-        from qhybrid.models.build import circuit_spec
 
-        spec = circuit_spec(config)
-        if spec is not None:
-            # The stage itself finds it in the cache.
-            cached_transpile(spec, opened[config.hardware.backend, config.hardware.fractional_gates])
+        # The stage itself finds it in the cache.
+        cached_transpile(spec, opened[config.hardware.backend, config.hardware.fractional_gates])
     noise = config.quantum.noise
     if config.hardware is not None and noise is not None and config.hardware.backend != IDEAL:
         from qhybrid.errors import ConfigError

@@ -28,8 +28,8 @@ class HardwareConfig(Section):
     backend: str = Field(
         default="fake_torino",
         description=(
-            "Name of an IBM device such as `ibm_torino`, of a local copy of one such as `fake_torino`, or `aer` for a "
-            "simulator without noise."
+            "Name of an IBM device such as `ibm_torino`, `least_busy` for the account's one with the shortest queue, a "
+            "local copy of a device such as `fake_torino`, or `aer` for a simulator without noise."
         ),
     )
     images: int = Field(default=16, ge=1, description="Number of images to generate, at least 1.")
@@ -162,7 +162,10 @@ class NoiseBankConfig(Section):
 
     backend: str = Field(
         default="fake_torino",
-        description="Name of an IBM device such as `ibm_torino`, or of a local copy of one such as `fake_torino`.",
+        description=(
+            "Name of an IBM device such as `ibm_torino`, `least_busy` for the one with the shortest queue, or a "
+            "local copy of a device such as `fake_torino`."
+        ),
     )
     source: Literal["quantum_bits", "quantum_intrinsic"] = Field(
         default="quantum_bits", description="Law of the noise; the same as `diffusion.noise.source`."
