@@ -11,7 +11,7 @@ The names below are imported when first used, so that `import hardware` costs no
     inference    reverse diffusion whose bottleneck a device evaluates, and that can stop before any step and go on
     comparison   exact simulation, noisy simulation and device on the angles of a run, and their images
     runs         a run directory's way from plan to images: plan, submit, fetch, infer, replay, variants, status;
-                 and what it has at the service: jobs listed, cancelled, waited for, sessions closed
+                 and what it has at the service: jobs listed, cancelled, waited for, sessions closed; export
     noise        quantum noise drawn from a device into a bank
     commands     the command line
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hardware.noise.bank import draw_noise
     from hardware.placement.transpilation import transpile
     from hardware.runs.at_service import cancel, close, list_jobs, wait
+    from hardware.runs.export import export
     from hardware.runs.stages import fetch, infer, plan, submit
     from hardware.service.backends import open_backend
 
@@ -35,6 +36,7 @@ _HOMES = {
     "cancel": "runs.at_service",
     "close": "runs.at_service",
     "draw_noise": "noise.bank",
+    "export": "runs.export",
     "fetch": "runs.stages",
     "infer": "runs.stages",
     "list_jobs": "runs.at_service",
@@ -49,6 +51,7 @@ __all__ = [
     "cancel",
     "close",
     "draw_noise",
+    "export",
     "fetch",
     "infer",
     "list_jobs",

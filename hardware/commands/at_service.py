@@ -1,9 +1,11 @@
-"""`qhybrid hardware jobs | wait | cancel | close`: what a run has at the service."""
+"""`qhybrid hardware jobs | wait | cancel | close | export`: what a run has at the service, and what others can send."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -55,3 +57,13 @@ def close(run: RunArgument, as_json: JsonOption = False) -> None:
     closed = close_all(run, echo=ignore if as_json else say)
     if as_json:
         typer.echo(json.dumps({"closed": closed}, indent=2))
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files.")],
+) -> None:
+    """Write the run's circuit as QPY and OpenQASM 3, with a script that sends it with qiskit-ibm-runtime alone."""
+    from hardware.runs.export import export as write
+
+    write(run, out, echo=say)
