@@ -204,6 +204,16 @@ def test_rescaled_stands_among_the_levels(run: RunDirectory) -> None:
     assert rows["sampler+rescale, 1 at a time"]["rescaling"]["references"] == 12
 
 
+def test_variants_of_one_job_share_what_was_measured(service: Loopback, run: RunDirectory) -> None:
+    """On a device a job is paid once: rescaling takes the run's own values, and so does the run's own level."""
+    hardware.infer(run, options(rescale=False), yes=True)
+    found = compare_variants(run, ["0", "rescale"], yes=True)
+    rows = {row["level"]: row for row in found["variants"]}
+    assert len(service.jobs) == 1
+    assert rows["0+rescale"]["n"] == rows["0"]["n"] == 24
+    assert rows["0"]["rms"] == found["device_against_exact"]["rms"]
+
+
 def test_options_and_tables_say_it(run: RunDirectory, command: Command) -> None:
     code, out, _ = command("plan", run.path, "--backend", "fake_manila", "--rescale", "--steps", 4, "--images", 3)
     assert (code, "rescaled" in out, "the run's own circuits" in out) == (0, True, True)
