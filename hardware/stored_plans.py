@@ -53,8 +53,13 @@ class StoredPlan:
         return cls._read(values, f"`{path}`")
 
     @classmethod
+    def _migrated(cls, values: Any) -> Any:
+        """What an earlier version wrote as this one would have written it; kinds of plan that have changed say how."""
+        return values
+
+    @classmethod
     def _read(cls, values: Any, name: str) -> Self:
         try:
-            return from_json(cls, values)
+            return from_json(cls, cls._migrated(values))
         except DamagedFileError as error:
             raise HardwareError(f"{name} does not fit this version ({error}): {cls.AGAIN}") from None

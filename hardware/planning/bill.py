@@ -23,6 +23,7 @@ from hardware.service.backends import device_name
 from hardware.service.modes import Mode, resolve_mode
 from hardware.stored_plans import StoredPlan
 from qhybrid.config import HardwareConfig
+from qhybrid.files import DamagedFileError
 
 # Device time that IBM's Open plan gives in 28 days (https://quantum.cloud.ibm.com/docs/guides/plans-overview).
 # 10 minutes, "Open Plan" of IBM Quantum's plans overview.
@@ -113,20 +114,16 @@ class Plan(StoredPlan):
     references: dict[str, Any] | None = None
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Plan:
-        """The inverse of `to_dict`; a plan from before there were rounds has one per step.
-
-        Raises:
-            HardwareError: Damaged, or written by another version.
-        """
-        if isinstance(values, dict) and "jobs_per_step" in values:
-            steps, images = values.get("qpu_steps"), values.get("images")
-            if not isinstance(steps, list) or type(images) is not int:
-                raise HardwareError(f"plan.json is damaged (`qpu_steps` or `images`): {cls.AGAIN}")
-            now = {"rounds": len(steps), "parameter_sets": len(steps) * images, "step_by_step": None}
-            values = {**values, **now, "jobs_per_round": values["jobs_per_step"]}
-            del values["jobs_per_step"]
-        return super().from_dict(values)
+    def _migrated(cls, values: Any) -> Any:
+        """A plan from before there were rounds has one per step."""
+        if not isinstance(values, dict) or "jobs_per_step" not in values:
+            return values
+        steps, images = values.get("qpu_steps"), values.get("images")
+        if not isinstance(steps, list) or type(images) is not int:
+            raise DamagedFileError("`qpu_steps` or `images` is damaged")
+        now = {"rounds": len(steps), "parameter_sets": len(steps) * images, "step_by_step": None}
+        kept = {name: value for name, value in values.items() if name != "jobs_per_step"}
+        return {**kept, **now, "jobs_per_round": values["jobs_per_step"]}
 
     @property
     def sets_per_round(self) -> int:
