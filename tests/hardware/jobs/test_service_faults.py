@@ -346,13 +346,7 @@ def test_a_job_sent_before_a_calibration_is_found_after_it(service: Loopback, ru
 def test_a_device_that_lost_a_coupling_no_longer_executes_the_circuit(service: Loopback, run: RunDirectory) -> None:
     def lose(when: str, method: str, path: str) -> None:
         if when == "after" and path.endswith("/results"):
-            service.state.calibrate("ibm_manila")
-            device = service.state.devices["ibm_manila"]
-            device.configuration["coupling_map"] = [[0, 3], [3, 0]]
-            for gate in device.configuration["gates"]:
-                if gate["name"] == "cx":
-                    gate["coupling_map"] = [[0, 3], [3, 0]]
-            device.properties["gates"] = [gate for gate in device.properties["gates"] if gate["gate"] != "cx"]
+            service.state.lose_couplings("ibm_manila")
 
     service.watch = lose
     with pytest.raises(HardwareError, match="not an ISA circuit of `ibm_manila`"):

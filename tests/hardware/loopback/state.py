@@ -7,6 +7,8 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,8 +94,19 @@ class State:
         self.outcomes: dict[int | None, Outcome] = {}
         self.lock = threading.RLock()
         self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._runs = threading.Event()
+        self._runs.set()
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Jobs sent within are queued and run after it, however slow their sender is."""
+        self._runs.clear()
+        try:
+            yield
+        finally:
+            self._runs.set()
 
     def stop(self) -> None:
         """End the thread that runs jobs."""
@@ -164,6 +177,16 @@ class State:
                         parameter["value"] *= factor
             self.devices[name].properties = properties
 
+    def lose_couplings(self, name: str) -> None:
+        """From now on a device couples two qubits alone that it did not couple before, and says so at once."""
+        self.calibrate(name)
+        device = self.devices[name]
+        device.configuration["coupling_map"] = [[0, 3], [3, 0]]
+        for gate in device.configuration["gates"]:
+            if gate["name"] == "cx":
+                gate["coupling_map"] = [[0, 3], [3, 0]]
+        device.properties["gates"] = [gate for gate in device.properties["gates"] if gate["gate"] != "cx"]
+
     def wait_until_idle(self, seconds: float = 30.0) -> None:
         """Wait until no job can go on."""
         deadline = time.monotonic() + seconds
@@ -174,6 +197,7 @@ class State:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
+            self._runs.wait()
             with self.lock:
                 if job.status != "Queued":
                     continue

@@ -44,7 +44,8 @@ def retire(service: Loopback) -> None:
 
 def first_done_second_queued(service: Loopback, run: RunDirectory) -> None:
     service.state.outcomes[1] = "hold"
-    hardware.submit(run, OPTIONS, yes=True)
+    with service.state.paused():
+        hardware.submit(run, OPTIONS, yes=True)
     service.state.wait_until_idle()
     hardware.fetch(run)
     hardware.submit(run, OPTIONS, yes=True)
@@ -76,7 +77,8 @@ def test_jobs_are_listed_from_what_was_written_down_while_the_service_is_away(
 def test_cancelled_work_is_sent_anew_and_done_work_is_kept(
     service: Loopback, run: RunDirectory, command: Command
 ) -> None:
-    hardware.submit(run, OPTIONS, yes=True)
+    with service.state.paused():
+        hardware.submit(run, OPTIONS, yes=True)
     service.state.wait_until_idle()
     assert hardware.cancel(run).late == ("j" + "0" * 19,)
     hardware.fetch(run)

@@ -37,13 +37,7 @@ def retire(service: Loopback) -> None:
 
 
 def lose_couplings(service: Loopback) -> None:
-    service.state.calibrate("ibm_manila")
-    device = service.state.devices["ibm_manila"]
-    device.configuration["coupling_map"] = [[0, 3], [3, 0]]
-    for gate in device.configuration["gates"]:
-        if gate["name"] == "cx":
-            gate["coupling_map"] = [[0, 3], [3, 0]]
-    device.properties["gates"] = [gate for gate in device.properties["gates"] if gate["gate"] != "cx"]
+    service.state.lose_couplings("ibm_manila")
 
 
 def go_into_maintenance(service: Loopback) -> None:
@@ -62,7 +56,8 @@ def go_into_maintenance(service: Loopback) -> None:
 def test_finished_results_are_fetched_and_nothing_new_is_sent(
     change: object, words: str, service: Loopback, run: RunDirectory, command: Command
 ) -> None:
-    hardware.submit(run, OPTIONS, yes=True)
+    with service.state.paused():
+        hardware.submit(run, OPTIONS, yes=True)
     service.state.wait_until_idle()
     change(service)  # type: ignore[operator]
     assert [job["state"] for job in status(run)["jobs"]] == ["done"]
@@ -79,10 +74,12 @@ def test_the_last_result_of_a_run_gives_its_images_without_the_device(
 ) -> None:
     there = make_run("there", qubits=2)
     hardware.infer(there, OPTIONS, yes=True)
-    hardware.submit(run, OPTIONS, yes=True)
+    with service.state.paused():
+        hardware.submit(run, OPTIONS, yes=True)
     service.state.wait_until_idle()
     hardware.fetch(run)
-    hardware.submit(run, OPTIONS, yes=True)
+    with service.state.paused():
+        hardware.submit(run, OPTIONS, yes=True)
     service.state.wait_until_idle()
     service.watch = lambda when, method, path: (
         service.expire_tokens() if (when, path[-3:]) == ("before", "002") and not expired.append(path) else None

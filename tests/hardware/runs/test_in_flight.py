@@ -69,7 +69,8 @@ def test_the_refusal_names_jobs_seconds_and_the_ways_on(service: Loopback, run: 
 def test_discard_cancels_what_is_queued_and_says_what_was_paid(
     send: object, service: Loopback, run: RunDirectory
 ) -> None:
-    hardware.submit(run, OPTIONS, yes=True)
+    with service.state.paused():
+        hardware.submit(run, OPTIONS, yes=True)
     service.state.wait_until_idle()
     service.state.outcomes[1] = "hold"
     hardware.submit(run, OPTIONS, yes=True)

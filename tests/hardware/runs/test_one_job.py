@@ -117,10 +117,11 @@ def test_submit_sends_all_and_says_how_many_queue_waits_are_left(
 
 def test_a_model_that_sees_the_image_waits_once_for_each_step(service: Loopback, make_run: MakeRun) -> None:
     run = make_run(qubits=2)
-    left = [hardware.submit(run, options(images=1), yes=True).waits]
-    for _ in range(2):
+    left = []
+    for _ in range(3):
+        with service.state.paused():
+            left.append(hardware.submit(run, options(images=1), yes=True).waits)
         service.state.wait_until_idle()
-        left.append(hardware.submit(run, options(images=1), yes=True).waits)
     assert (left, len(service.jobs)) == ([3, 2, 1], 3)
 
 
