@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,20 @@ from qhybrid.files import DamagedFileError, read_json, read_jsonl
 T = TypeVar("T")
 
 Pair = tuple[FiniteFloat, FiniteFloat]
-"""Both ends of an interval."""
+"""Lower and upper end of an interval, two finite numbers."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number with its interval, as evaluations and comparisons store it.
+
+    Attributes:
+        value: The number itself, finite.
+        interval: Lower and upper end of its interval.
+    """
+
+    value: FiniteFloat
+    interval: Pair
 
 
 def from_json(kind: type[T], values: Any) -> T:

@@ -25,7 +25,6 @@ from hardware.placement.packing import pack, patch_lines
 from hardware.placement.transpilation import Program, Transpiled
 from hardware.planning.bill import Plan, check_budget, make_plan, plan_key
 from hardware.service.backends import (
-    LEAST_BUSY,
     device_name,
     is_local,
     known_device,
@@ -126,7 +125,7 @@ def plan_workload(run: RunDirectory, config: HardwareConfig, backend: BackendV2 
     backend = backend or open_backend(
         config.backend, fractional_gates=config.fractional_gates, qubits=process.core.spec.num_qubits
     )
-    config = _within_budget(run, with_chosen_device(config, backend), backend)
+    config = _within_budget(run, with_chosen_device(config, str(backend.name)), backend)
     transpiled = pack(
         cached_transpile(process.core.spec, backend),
         process.core.spec,
@@ -264,9 +263,7 @@ def _within_budget(run: RunDirectory, config: HardwareConfig, backend: BackendV2
 
 
 def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) -> Plan:
-    if config.backend == LEAST_BUSY:
-        # It was chosen when the run was planned.
-        config = config.model_copy(update={"backend": stored.backend})
+    config = with_chosen_device(config, stored.backend)
     free = {"mode", "budget_seconds"}
     changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))
     if changed:

@@ -11,7 +11,7 @@ from qiskit.providers import BackendV2
 from hardware.errors import HardwareError
 from hardware.noise.circuits import NoiseCircuit
 from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
-from hardware.service.backends import LEAST_BUSY, is_local, open_backend, with_chosen_device
+from hardware.service.backends import is_local, open_backend, with_chosen_device
 from hardware.service.modes import resolve_mode
 from qhybrid.config import NoiseBankConfig, build_section
 from qhybrid.files import write_json
@@ -86,27 +86,25 @@ def plan_noise(
     path = Path(path)
     folder = work_folder(path)
     _check_target(path, folder, resume)
-    begun = (folder / "plan.json").exists()
-    if begun and config.backend == LEAST_BUSY:
-        # It was chosen when the draw was planned.
-        config = config.model_copy(update={"backend": NoisePlan.load(folder / "plan.json").backend})
+    begun = NoisePlan.load(folder / "plan.json") if (folder / "plan.json").exists() else None
+    if begun is not None:
+        config = with_chosen_device(config, begun.backend)
     backend = backend or open_backend(config.backend)
-    if not begun:
-        config = with_chosen_device(config, backend)
+    if begun is None:
+        config = with_chosen_device(config, str(backend.name))
         # A simulation is repeated by its seed; a device's draw is like no other, and finds no other's jobs.
         draw = f"seed {config.seed}" if is_local(backend) else secrets.token_hex(8)
         plan, circuit = make_noise_plan(backend, config, draw)
         return NoiseDraw(path, plan, circuit, backend)
-    plan = NoisePlan.load(folder / "plan.json")
     free = {"mode", "budget_seconds"}
-    stored = build_section(NoiseBankConfig, plan.config, f"`{folder / 'plan.json'}`")
+    stored = build_section(NoiseBankConfig, begun.config, f"`{folder / 'plan.json'}`")
     changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))
     if changed:
         raise HardwareError(
             f"`{folder}` holds a draw with other options ({', '.join(changed)}): give the same, or choose another --out"
         )
-    mode = plan.mode if config.mode == "auto" else resolve_mode(config.mode, plan.jobs)
-    plan = replace(plan, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
+    mode = begun.mode if config.mode == "auto" else resolve_mode(config.mode, begun.jobs)
+    plan = replace(begun, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
     check_noise_budget(plan)
     return NoiseDraw(path, plan, NoiseCircuit.load(folder / "circuit.qpy"), backend)
 

@@ -79,8 +79,9 @@ def _ask_service(run: RunDirectory, plan: Plan, log: JobLog, jobs: dict[str, dic
         for known in jobs.values():
             if known["charged"] is None and known["state"] in ("done", "error", "cancelled", "refused"):
                 known["charged"] = service.charged(service.retrieve(known["job"]))
+        written = {row.get("job") for row in log.rows()}
         for job in service.tagged([PRODUCT_TAG, f"run:{run_id(run)}"]):
-            if job.job_id() not in {row.get("job") for row in log.rows()}:
+            if job.job_id() not in written:
                 step = next((int(tag[5:]) for tag in job.tags if tag.startswith("step:")), -1)
                 state = f"{service.status(job).lower()}, known by its tags alone"
                 jobs[job.job_id()] = {"job": job.job_id(), "step": step, "part": 0, "state": state}

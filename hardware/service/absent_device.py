@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qiskit.providers import BackendV2, Options
 from qiskit.transpiler import Target
 
 from hardware.errors import BackendError
 from qhybrid.quantum.devices.calibration import SavedBackend
+from qhybrid.quantum.devices.local_device import TargetDevice
 
 
-class AbsentDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
+class AbsentDevice(TargetDevice):
     """A device to which nothing can be sent.
 
     Args:
@@ -31,26 +31,11 @@ class AbsentDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
     """
 
     def __init__(self, name: str, service: Any, reason: str, kept: SavedBackend | None = None) -> None:
-        super().__init__(name=name)
+        super().__init__(Target() if kept is None else kept.target, name=name)
         self.service = service
         self.reason = reason
         self.calibrated = None if kept is None else kept.calibrated
-        self._target = Target() if kept is None else kept.target
         self._instance = service.active_instance()
-
-    @property
-    def target(self) -> Target:
-        """What the device could do when the run was planned; nothing if that is not known."""
-        return self._target
-
-    @property
-    def max_circuits(self) -> None:
-        """No limit is known."""
-        return None
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return Options()
 
     def run(self, run_input: Any, **options: Any) -> Any:
         """Refuse to run anything.

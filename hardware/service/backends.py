@@ -71,14 +71,14 @@ def _open(name: str, fractional_gates: bool, qubits: int) -> BackendV2:
     return _open_ibm_backend(name, fractional_gates, qubits)
 
 
-def with_chosen_device(config: ConfigT, backend: BackendV2) -> ConfigT:
+def with_chosen_device(config: ConfigT, name: str) -> ConfigT:
     """Options that name the device itself where they said `least_busy`, so that what is resumed keeps it.
 
     Args:
         config: Options with a `backend`.
-        backend: The backend that was opened by them.
+        name: Name of the device that was chosen: of the backend that these options opened, or of the stored plan.
     """
-    return config.model_copy(update={"backend": str(backend.name)}) if config.backend == LEAST_BUSY else config
+    return config.model_copy(update={"backend": name}) if config.backend == LEAST_BUSY else config
 
 
 def jobs_at(name: str) -> AbsentDevice:

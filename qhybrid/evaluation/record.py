@@ -10,7 +10,7 @@ from pydantic import FiniteFloat
 from qhybrid.errors import RunDirectoryError
 from qhybrid.files import DamagedFileError
 from qhybrid.rundir import RunDirectory
-from qhybrid.stored import Pair, check_shape, read_stored
+from qhybrid.stored import Measure, Pair, check_shape, read_stored
 
 
 @dataclass(frozen=True)
@@ -82,26 +82,20 @@ class _Unmeasured:
 
 
 @dataclass(frozen=True)
-class _Measure:
-    value: FiniteFloat
-    interval: Pair
-
-
-@dataclass(frozen=True)
 class _Value:
     value: FiniteFloat
 
 
 @dataclass(frozen=True)
 class _Difference:
-    kid: _Measure
-    loss: _Measure
+    kid: Measure
+    loss: Measure
 
 
 @dataclass(frozen=True)
 class _State:
-    kid: _Measure
-    loss: _Measure
+    kid: Measure
+    loss: Measure
     loss_by_time: tuple[_Value, ...]
 
 
@@ -133,7 +127,7 @@ class _Relied:
 
 @dataclass(frozen=True)
 class _Accuracy:
-    class_accuracy: _Measure
+    class_accuracy: Measure
 
 
 @dataclass(frozen=True)

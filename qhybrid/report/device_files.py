@@ -8,7 +8,10 @@ from typing import Any
 from pydantic import FiniteFloat
 
 from qhybrid.rundir import RunDirectory
-from qhybrid.stored import Pair, read_stored
+from qhybrid.stored import Measure, read_stored
+
+# Stands for a measure that an earlier version did not write; one that is written must be whole.
+_ABSENT = Measure(0.0, (0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,11 @@ class _Variant:
 
 
 @dataclass(frozen=True)
-class _Share:
-    value: FiniteFloat
-    interval: Pair
-
-
-@dataclass(frozen=True)
 class _Accuracy:
     n: int
-    exact: _Share
-    device: _Share
-    noisy: _Share = _Share(0.0, (0.0, 0.0))
+    exact: Measure
+    device: Measure
+    noisy: Measure = _ABSENT
 
 
 @dataclass(frozen=True)

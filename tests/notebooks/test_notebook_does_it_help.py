@@ -2,11 +2,11 @@
 
 import json
 import os
-import re
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from notebook_checks import check_committed, pictures
 
 NAME = "05_does_it_help.ipynb"
 PICTURES = 4
@@ -20,11 +20,6 @@ print(json.dumps({
     "fourier_against_se": sign_flip_p(differences(study, "fourier", "class_accuracy", "se")),
 }))
 """
-
-
-def pictures(notebook):
-    shown = [out for cell in notebook.cells for out in cell.get("outputs", ())]
-    return [out for out in shown if "image/png" in out.get("data", {})]
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +45,4 @@ def test_the_text_says_what_the_records_say(facts):
 
 
 def test_the_committed_notebook_is_executed_and_fit_to_read(root):
-    text = (root / "notebooks" / NAME).read_text(encoding="utf-8")
-    notebook = nbformat.reads(text, as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert len(pictures(notebook)) == PICTURES
-    outputs = [out for cell in code for out in cell.outputs]
-    assert [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"] == []
-    assert len(text) < 300_000
-    assert not re.search(r"/(tmp|home|root|work|Users|usr)/", text)
+    check_committed(root / "notebooks" / NAME, PICTURES)

@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+from notebook_checks import outputs
 
 NAME = "03_noise.ipynb"
 FIGURES = 5
@@ -25,10 +26,6 @@ print(json.dumps({
     "pairs": {"|".join(key): list(seeds.values()) for key, seeds in pairs.items()},
 }))
 """
-
-
-def outputs(notebook, kind):
-    return [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.output_type == kind]
 
 
 def check_outputs(notebook):

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from notebook_checks import outputs
 
 NAME = "02_why_the_published_circuit_cannot_learn.ipynb"
 FIGURES = 8
@@ -26,10 +27,6 @@ print(json.dumps({
     "left": left.total.slope,
 }))
 """
-
-
-def outputs(notebook: nbformat.NotebookNode, kind: str) -> list[nbformat.NotebookNode]:
-    return [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.output_type == kind]
 
 
 def check_outputs(notebook: nbformat.NotebookNode) -> None:

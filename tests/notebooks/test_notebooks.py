@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+from notebook_checks import outputs, pictures
 from sklearn.svm import SVC
 
 from qhybrid.config import DataConfig
@@ -35,15 +36,6 @@ print(json.dumps({
 }))
 """
 PROGRESS = re.compile(r"(training|sampling|hardware): \d+/\d+")
-
-
-def outputs(notebook, kind):
-    return [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.output_type == kind]
-
-
-def pictures(notebook):
-    shown = outputs(notebook, "display_data") + outputs(notebook, "execute_result")
-    return [out for out in shown if "image/png" in out.data]
 
 
 def complaints(notebook):

@@ -1,4 +1,4 @@
-"""A device that is simulated here: what every such backend answers alike."""
+"""Devices that are known by their target alone: what every such backend answers alike, and those simulated here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from qiskit.providers import BackendV2, Options
 from qiskit.transpiler import Target
 
 
-class LocalDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
-    """A backend whose jobs Aer simulates with the errors that its target states."""
+class TargetDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
+    """A backend of which its target is all that is known; how it runs circuits, a kind of it says."""
 
     def __init__(self, target: Target, **described: Any) -> None:
         """Take what the device can do.
@@ -35,6 +35,10 @@ class LocalDevice(BackendV2):  # type: ignore[misc]  # qiskit is untyped
     @classmethod
     def _default_options(cls) -> Options:
         return Options()
+
+
+class LocalDevice(TargetDevice):
+    """A backend whose jobs Aer simulates with the errors that its target states."""
 
     @functools.cached_property
     def simulator(self) -> Any:
