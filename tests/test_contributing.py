@@ -1,11 +1,11 @@
-"""CONTRIBUTING.md shows the code of the tested package, and names the folders that there are."""
+"""The pages for contributors show the code of the tested package, and name the folders that there are."""
 
 import re
 
 
 def excerpts(root):
     """The blocks that begin with the path of a file, each with that file."""
-    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (root / "docs" / "how-to" / "core.md").read_text(encoding="utf-8")
     return re.findall(r"```\w+\n# (tests/plugin/\S+)\n(.*?)```", text, re.DOTALL)
 
 

@@ -20,10 +20,15 @@ whose default is `null` is a stage that is not run. `--set section.key=value` ov
 def reference() -> None:
     """Print the reference page in Markdown: every key, what it allows, its default and its meaning."""
     from qhybrid.config import RunConfig
-    from qhybrid.config.reference import chapter
+    from qhybrid.config.reference import chapter, options_chapter
     from qhybrid.studies.plan import StudyConfig
 
-    chapters = [_TITLE, chapter(RunConfig, "Runs"), chapter(StudyConfig, "Studies")]
+    chapters = [
+        _TITLE,
+        chapter(RunConfig, "Runs"),
+        options_chapter("Options beside `name`"),
+        chapter(StudyConfig, "Studies"),
+    ]
     typer.echo("\n".join(chapters), nl=False)
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from qhybrid.config.choice import Choice
 from qhybrid.config.schema import json_schema
 from qhybrid.config.section import Section
+from qhybrid.registry import REGISTRIES
 
 _BOUNDS = {
     "minimum": "at least {:g}",
@@ -20,6 +22,10 @@ _BOUNDS = {
     "exclusiveMaximum": "below {:g}",
     "multipleOf": "a multiple of {:g}",
 }
+_OPTIONS = """\
+Where a key takes the name of a registered circuit, data set, noise source, sampler or core, a mapping `{name: ...}`
+takes that entry's own options as well. Entries that are not named here have none; those of another package are told in
+its documents."""
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true, false", "null": "null"}
 
 
@@ -34,6 +40,23 @@ def chapter(section: type[Section], title: str) -> str:
     parts = [f"## {title}", inspect.cleandoc(section.__doc__ or ""), _table(section, definitions)]
     for path, part in _sections_under(section, ""):
         parts += [f"### `{path}`", inspect.cleandoc(part.__doc__ or ""), _table(part, definitions)]
+    return "\n\n".join(parts) + "\n"
+
+
+def options_chapter(title: str) -> str:
+    """A chapter in Markdown: the options that our registered circuits, data sets and so on have beside `name`.
+
+    Args:
+        title: Heading of the chapter.
+    """
+    parts = [f"## {title}", _OPTIONS]
+    for registry in REGISTRIES:
+        for name, package in registry.packages().items():
+            section = registry.find(name).section
+            if package == "qhybrid" and issubclass(section, Section) and section.model_fields:
+                definitions = json_schema(section).get("$defs", {})
+                heading = f"### {registry.kind[0].upper()}{registry.kind[1:]} `{name}`"
+                parts += [heading, inspect.cleandoc(section.__doc__ or ""), _table(section, definitions)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -70,6 +93,8 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, Section):
         return "its own"
+    if isinstance(value, Choice):
+        value = value.dump()
     return f"`{json.dumps(value, default=str)}`" if not isinstance(value, str) else f"`{value}`"
 
 

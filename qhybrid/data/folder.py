@@ -80,6 +80,12 @@ def load_folder(options: FolderOptions, config: DataConfig) -> ImageData:
                 f"`{root}` gives no {name} image, of {reader.count} in {len(classes)} classes: a data set needs "
                 "several images of each class, or folders `train` and `test`"
             )
+    height, width = reader.shape[:2]
+    if height != width or height % 4:
+        raise DataError(
+            f"`{root}`: images are {height}x{width} pixels; they must be square with a side divisible by 4 (the U-Net "
+            f"halves them twice): `data.resize: {max(4, min(height, width) // 4 * 4)}` crops and resizes them"
+        )
     return ImageData.from_splits(
         root.resolve().name,
         train=splits["train"],

@@ -206,6 +206,17 @@ def test_files_that_cannot_be_taken_are_named_in_one_line(two_classes, damage, r
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("size", "side"), [((9, 9), 8), ((12, 8), 8), ((3, 3), 4)])
+def test_a_size_that_the_network_cannot_halve_is_refused_with_the_option_that_mends_it(tmp_path, size, side):
+    for index in range(4):
+        path = tmp_path / "class" / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros(size[::-1], np.uint8)).save(path)
+    with pytest.raises(DataError, match=rf"{size[1]}x{size[0]} pixels.*`data.resize: {side}`"):
+        load(tmp_path)
+    assert load(tmp_path, resize=side).image_size == side
+
+
 def test_folders_that_are_no_data_set_are_refused(tmp_path, two_classes, picture):
     with pytest.raises(DataError, match="no such folder"):
         load(tmp_path / "nowhere")
