@@ -189,9 +189,10 @@ class JobLog:
             row["job"] for row in self.rows() if row.get("content") == content and row["event"] in ("failed", "twin")
         }
 
-    def was_refused(self, job_id: str) -> bool:
-        """Whether a job's result has been found wrong before."""
-        return any(row["event"] == "refused" and row["job"] == job_id for row in self.rows())
+    def refused(self, content: str) -> list[str]:
+        """Ids of the jobs with this content whose result has been found wrong, in the order in which it was."""
+        found = [row["job"] for row in self.rows() if row["event"] == "refused" and row["content"] == content]
+        return list(dict.fromkeys(found))
 
     def calibration(self, plan: str) -> str | None:
         """Calibration of the device when the last job of a plan was sent."""

@@ -25,6 +25,9 @@ from hardware.service.backends import is_local
 
 DOWNLOADS = 3
 DOWNLOAD_PAUSE = 0.5
+# Our choice: so many further jobs are sent for work whose results stay wrong, in the whole life of a run directory, and
+# for work whose batch or session the service closes each time, before a run stops.
+NEW_JOBS = 2
 # Our choice: the service tells a job's usage some seconds after its end; an unknown charge counts as the job's limit.
 CHARGE_SECONDS = 20.0
 CHARGE_PAUSE = 1.0
@@ -201,16 +204,16 @@ class JobRunner(Generic[ResultT]):
         wanted = sum(other.seconds for other in unsent)
         return left if left is None or not wanted else left * work.seconds / wanted
 
-    def _collect(self, work: Work, job: Any) -> ResultT:
+    def _collect(self, work: Work, job: Any, new_jobs: int = NEW_JOBS) -> ResultT:
         allowance = self._allowance
         title = self._task.title(work)
         try:
             job, state = self._jobs.wait(job, allowance.wait_seconds if allowance.wait else 0.0)
         except JobPendingError as error:
             raise JobPendingError(f"{title}: {error}") from None
-        if state == "CANCELLED" and self._jobs.ended_with_mode(job):
+        if state == "CANCELLED" and self._jobs.ended_with_mode(job) and new_jobs:
             self._fail(work, job, "its batch or session was closed by the service")
-            return self._anew(work)
+            return self._anew(work, new_jobs - 1)
         if state != "DONE":
             reason = self._jobs.reason(job, state)
             self._fail(work, job, reason)
@@ -227,9 +230,9 @@ class JobRunner(Generic[ResultT]):
         self._log.append("done", job=job.job_id(), content=work.content, charged=charged, **self._place(work))
         return result
 
-    def _anew(self, work: Work) -> ResultT:
+    def _anew(self, work: Work, new_jobs: int = NEW_JOBS) -> ResultT:
         self._require_seconds([work])
-        return self._collect(work, self._send(work, [work]))
+        return self._collect(work, self._send(work, [work]), new_jobs)
 
     def _download(self, work: Work, job: Any) -> ResultT:
         """The checked result of a job that is done, and paid for: one that is wrong is fetched several times."""
@@ -243,15 +246,28 @@ class JobRunner(Generic[ResultT]):
         return self._task.collect(job, work)
 
     def _without_result(self, work: Work, job: Any, error: ResultError) -> ResultT:
-        """A job whose result stays wrong: stop, and if it was wrong in an earlier process already, send it anew."""
+        """A job whose result stays wrong: stop, and if it was wrong in an earlier process already, send it anew.
+
+        After `NEW_JOBS` further jobs none is sent any more: the last one is only fetched again by whoever asks.
+        """
         if self._local:
             self._fail(work, job, str(error))
             raise error
-        if self._log.was_refused(job.job_id()):
+        wrong = self._log.refused(work.content)
+        known = job.job_id() in wrong
+        if known and len(wrong) <= NEW_JOBS:
             self._fail(work, job, str(error))
             self._echo(f"{error}, as before: the job is given up and sent anew")
             return self._anew(work)
-        self._log.append("refused", job=job.job_id(), content=work.content, reason=str(error), **self._place(work))
+        if not known:
+            self._log.append("refused", job=job.job_id(), content=work.content, reason=str(error), **self._place(work))
+            wrong.append(job.job_id())
+        if len(wrong) > NEW_JOBS:
+            raise ResultError(
+                f"{error}; {self._task.title(work)} was sent {len(wrong)} times and no result was right (jobs "
+                f"{', '.join(wrong)}): no other job is sent; ask IBM's support about these jobs, `fetch` looks at the "
+                "last one again, `infer --discard --yes` begins anew"
+            )
         raise ResultError(f"{error}; --resume fetches it once more, and sends the job anew if it is still wrong")
 
     def _fail(self, work: Work, job: Any, reason: str) -> None:

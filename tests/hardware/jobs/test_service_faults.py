@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hardware_runs import Command, MakeRun, tiny_config, write_checkpoint
 from loopback import Loopback
+from loopback.running import run_executor
 from loopback.server import API_KEY
 
 import hardware
@@ -21,6 +22,7 @@ from hardware.errors import BackendError, BudgetError, HardwareError, JobError, 
 from hardware.inference import workload
 from hardware.jobs import left_open, runner
 from hardware.jobs import service_jobs as dispatch
+from hardware.jobs.budget import RunBudget
 from qhybrid.config import HardwareConfig
 from qhybrid.files import read_json, read_jsonl
 from qhybrid.rundir import RunDirectory
@@ -231,6 +233,33 @@ def test_a_result_that_is_wrong_is_fetched_again_before_the_job_is_given_up(
     assert len(service.jobs) == 3
 
 
+@pytest.mark.parametrize("mode", ["job", "batch", "session"])
+def test_after_two_new_jobs_with_wrong_results_none_is_sent_any_more(
+    mode: str, paid_service: Loopback, run: RunDirectory, undisturbed_images: np.ndarray
+) -> None:
+    state = paid_service.state
+    state.outcomes[None] = "half"
+    with pytest.raises(ResultError):
+        infer(run, mode=mode)
+    for _ in range(5):
+        with pytest.raises(ResultError) as caught:
+            infer(run, mode=mode, resume=True)
+    ids = [job.id for job in paid_service.jobs]
+    assert len(ids) == 3
+    words = f"was sent 3 times and no result was right (jobs {', '.join(ids)}): no other job is sent"
+    assert words in str(caught.value)
+    with pytest.raises(ResultError, match="no other job is sent"):
+        hardware.fetch(run)
+    assert RunBudget(run).spent() >= state.consumed_seconds == 6.0
+    # A service that mends the result of the last job is believed, and the run goes on.
+    state.outcomes.clear()
+    last = paid_service.jobs[-1]
+    last.result, _ = run_executor(last.params, state.devices[last.backend].copy, last.content)
+    infer(run, mode=mode, resume=True)
+    assert len(paid_service.jobs) == 4
+    np.testing.assert_array_equal(images(run), undisturbed_images)
+
+
 def test_a_download_that_breaks_off_costs_nothing(
     service: Loopback, run: RunDirectory, undisturbed_images: np.ndarray
 ) -> None:
@@ -273,6 +302,28 @@ def test_a_session_that_the_service_closes_with_a_job_in_its_queue(paid_service:
     assert [job.status for job in paid_service.jobs] == ["Completed", "Cancelled", "Completed"]
     assert paid_once(paid_service, run)
     assert all(not session.accepting for session in state.sessions.values())
+
+
+@pytest.mark.parametrize("mode", ["batch", "session"])
+def test_a_service_that_closes_every_session_stops_the_run(
+    mode: str, paid_service: Loopback, run: RunDirectory
+) -> None:
+    state = paid_service.state
+    state.outcomes[None] = "hold"
+
+    def close(when: str, method: str, path: str) -> None:
+        if when == "before" and path.startswith("/jobs/j"):
+            state.close_session(list(state.sessions.values())[-1], by="service")
+
+    paid_service.watch = close
+    with pytest.raises(JobError, match=r"job j0+2 of denoising step 0 was cancelled; .*--resume"):
+        infer(run, mode=mode)
+    assert [job.status for job in paid_service.jobs] == ["Cancelled"] * 3
+    assert len(state.sessions) == 3
+    paid_service.watch = None
+    state.release()
+    infer(run, mode=mode, resume=True)
+    assert paid_once(paid_service, run)
 
 
 @pytest.mark.parametrize(
