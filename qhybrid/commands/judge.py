@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,10 +33,17 @@ def evaluate(
 
 
 @app.command()
-def report(run: RunArgument) -> None:
-    """Write a run's `report.html`, one self-contained file, from the stages that it has."""
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory, or the folder of a study's study.json.")],
+) -> None:
+    """Write a run's `report.html`, one self-contained file, or a study's `study.html` from its study.json alone."""
     from qhybrid.rundir import RunDirectory
 
+    if (run / "study.json").is_file():
+        from qhybrid.studies.page import write_study_page
+
+        typer.echo(f"report: {write_study_page(run)}")
+        return
     report_on(RunDirectory.open(run))
 
 

@@ -27,7 +27,7 @@ from qhybrid.evaluation.samples import asked_mix, load_samples, members
 from qhybrid.evaluation.scores import class_scores, distance_scores, memorisation_scores
 from qhybrid.evaluation.synthetic import synthetic_training
 from qhybrid.files import write_json
-from qhybrid.pictures.grids import image_grid, labelled_rows, titled_rows
+from qhybrid.pictures.grids import image_grid, labelled_rows, pixel_rows, titled_rows
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 from qhybrid.seeds import evaluation_generator
@@ -171,16 +171,18 @@ def _show(
 
 
 def _memorisation(generated: Images, data: ImageData, seed: int, run: RunDirectory) -> dict[str, Any]:
-    """Scores, and the picture `nearest.png`; where too little is held out, the reason instead."""
+    """Scores and the pictures `copies.png` and `nearest.png`; where too little is held out, the reason instead."""
+    shown = generated[_spread(len(generated), _SHOWN)]
+    copied = nearest_images(shown, data.train)[0]
+    pixel_rows([shown, copied], run.path / "evaluation" / "copies.png")
     try:
         others = held_out(data, evaluation_generator(seed, "held_out"))
     except EvaluationError as error:
         missing = {"value": None, "interval": None, "reason": str(error), "seed": seed, "floor": None}
         return {"memorisation_share": missing, "memorisation_ratio": missing}
-    shown = generated[_spread(len(generated), _SHOWN)]
     rows = [
         ("generated", shown),
-        ("nearest training image", nearest_images(shown, data.train)[0]),
+        ("nearest training image", copied),
         ("nearest held-out image", nearest_images(shown, others.reference)[0]),
     ]
     labelled_rows(rows, run.path / "evaluation" / "nearest.png")

@@ -44,3 +44,7 @@ MEANINGS = {
     "memorisation_ratio": "Median distance to the nearest training image over that to the nearest held-out image. "
     "About 1: no copies; towards 0: copies.",
 }
+
+LOWER_IS_BETTER = frozenset({"kid", "class_kid", "fid"})
+HIGHER_IS_BETTER = frozenset({"class_accuracy", "label_auc", "synthetic_training", "precision", "recall", "coverage"})
+"""Metrics with a better and a worse direction; the others are read beside their floor."""

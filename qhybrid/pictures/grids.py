@@ -99,6 +99,25 @@ def titled_rows(rows: Sequence[tuple[str, Images]], path: str | Path, columns: i
     _save(canvas, path)
 
 
+def pixel_rows(rows: Sequence[Images], path: str | Path) -> None:
+    """Write rows of images under each other with a pixel between them, nothing enlarged: small enough to be stored.
+
+    Args:
+        rows: uint8 images; every row of the same length and shape.
+        path: The PNG file; written atomically.
+
+    Raises:
+        EvaluationError: An array that is not uint8 images, or no images.
+    """
+    cells = np.stack([_as_rgb(images) for images in rows])
+    count, columns, height, width, _ = cells.shape
+    canvas = np.full((count * (height + 1) - 1, columns * (width + 1) - 1, 3), _BACKGROUND, np.uint8)
+    for row, column in np.ndindex(count, columns):
+        top, left = row * (height + 1), column * (width + 1)
+        canvas[top : top + height, left : left + width] = cells[row, column]
+    _save(Image.fromarray(canvas), path)
+
+
 def _as_rgb(images: Images) -> Images:
     """Any accepted layout as (N, H, W, 3)."""
     images = np.asarray(images)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
@@ -51,17 +51,11 @@ def write_report(run: RunDirectory | str | Path) -> Path:
 
 def _write_page(run: RunDirectory) -> Path:
     config = run.config()
-    page = Environment(
-        loader=PackageLoader("qhybrid.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page.filters["number"] = format_number
-    page.filters["duration"] = duration
-    page.filters["typeset"] = typeset
     # All that may be damaged before anything is drawn.
     evaluation = read_evaluation(run) if run.evaluation_file.exists() else None
     rows, files = run.training_rows(), read_device_files(run)
     model = _model(run, config)
-    html = page.get_template("report.html.j2").render(
+    html = page_template("report.html.j2").render(
         config=config,
         lines=first_lines(config, evaluation, model),
         core=core_in_words(config, model),
@@ -76,6 +70,19 @@ def _write_page(run: RunDirectory) -> Path:
     )
     write_text(run.report_file, html)
     return run.report_file
+
+
+def page_template(name: str) -> Template:
+    """A template of this package, with the filters `number`, `duration` and `typeset`; text is escaped.
+
+    Args:
+        name: File name of the template, e.g. `report.html.j2`.
+    """
+    page = Environment(
+        loader=PackageLoader("qhybrid.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page.filters |= {"number": format_number, "duration": duration, "typeset": typeset}
+    return page.get_template(name)
 
 
 def format_number(value: float | int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,7 @@ def conclusions(result: dict[str, Any]) -> list[str]:
     floors = [cell["floor"] for cell in result["cells"] if cell["floor"] is not None]
     if floors:
         lines.append(f"Real images against each other (floor): {sum(floors) / len(floors):.4g}.")
-    for kind, what in (("comparisons", "cells"), ("effects", "levels (averaged over the other factors)")):
-        items = [item for item in result[kind] if item["p"] is not None]
-        if items:
-            lines.append(_verdict(items, what, metric))
+    lines += headlines(result)
     relied = [cell["reliance"] for cell in result["cells"] if cell.get("reliance")]
     if relied:
         count, total = (sum(cell[key] for cell in relied) for key in ("depends", "n_seeds"))
@@ -76,6 +73,17 @@ def conclusions(result: dict[str, Any]) -> list[str]:
     if missing:
         lines.append(f"Not run yet: {len(missing)} of {len(result['runs'])} cells and seeds.")
     return lines
+
+
+def headlines(result: dict[str, Any]) -> list[str]:
+    """How many cells and levels differ from the reference, and what could have been shown: a sentence for each kind.
+
+    Args:
+        result: Content of `study.json`, or one of its `views`.
+    """
+    kinds = (("comparisons", "cells"), ("effects", "levels (averaged over the other factors)"))
+    found = [(what, [item for item in result[kind] if item["p"] is not None]) for kind, what in kinds]
+    return [_verdict(items, what, result["metric"]) for what, items in found if items]
 
 
 def seeds_needed(comparisons: int) -> int:
@@ -206,7 +214,7 @@ def _difference(item: dict[str, Any]) -> list[str]:
     return [*numbers, "-" if shown is None else f"{shown:.3g}", verdict]
 
 
-def is_equal(item: dict[str, Any]) -> bool:
+def is_equal(item: Mapping[str, Any]) -> bool:
     """Whether a comparison shows that the difference lies within the study's margin (after Holm's correction)."""
     corrected = item.get("p_equal_holm")
     return corrected is not None and corrected <= SIGNIFICANCE

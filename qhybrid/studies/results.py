@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,23 @@ def collect(study: Study, out: Path) -> dict[str, Any]:
             metric: _judged(study, [with_metric(row, metric) for row in runs], metric) for metric in study.config.also
         },
         "runs": runs,
+        "samples": _samples(study, out),
         "environment": describe_environment(),
     }
     write_json(out / "study.json", result)
     return result
+
+
+def _samples(study: Study, out: Path) -> list[dict[str, Any]]:
+    """A small picture of the first finished seed of every cell."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for training in study.trainings:
+        for cell in training.cells:
+            picture, key = out / cell.folder / "evaluation" / "copies.png", tuple(cell.levels.values())
+            if key not in found and finished(out / cell.folder) and picture.is_file():
+                png = base64.b64encode(picture.read_bytes()).decode("ascii")
+                found[key] = {"levels": cell.levels, "seed": training.seed, "png": png}
+    return list(found.values())
 
 
 def _judged(study: Study, runs: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:

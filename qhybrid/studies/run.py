@@ -34,6 +34,7 @@ from qhybrid.preflight import check_stages
 from qhybrid.progress import progress, silent
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.generate import sample_checkpoint
+from qhybrid.studies.page import write_study_page
 from qhybrid.studies.plan import Cell, Study, Training, cell_file, describe, failure_file, finished
 from qhybrid.studies.report import conclusions, views, write_summary
 from qhybrid.studies.results import collect
@@ -41,7 +42,7 @@ from qhybrid.training.loop import train
 
 
 def run_study(study: Study, out: Path, *, jobs: int = 1, echo: Callable[[str], None]) -> dict[str, Any]:
-    """Run every cell that is not finished; write `study.json` after each training, table and figure at the end.
+    """Run every cell that is not finished; write `study.json` after each training, table and pages at the end.
 
     Args:
         study: Study whose cells are run.
@@ -84,7 +85,7 @@ def _run_study(study: Study, out: Path, jobs: int, echo: Callable[[str], None]) 
     for view in views(result):
         for line in conclusions(view):
             echo(line)
-    echo(f"study: {out / 'summary.md'}, {out / 'study.json'}, {out / 'study.png'}")
+    echo(f"study: {write_study_page(out)}, {out / 'summary.md'}, {out / 'study.json'}, {out / 'study.png'}")
     failed = [run for run in result["runs"] if run["value"] is None]
     if failed:
         # What was judged to the end is not judged again.

@@ -351,6 +351,15 @@ def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_pa
     with np.load(out / "runs/arm=quantum/seed-1/cells/circuit=shots/samples/images.npz") as file:
         assert file["seeds"][0] == 1_000_000
     assert (out / "study.png").read_bytes()[:4] == b"\x89PNG"
+    assert [(item["levels"]["sample.circuit"], item["seed"]) for item in result["samples"]] == [
+        ("exact", 0),
+        ("shots", 0),
+    ] * 2
+    page = (out / "study.html").read_bytes()
+    (out / "study.html").unlink()
+    assert command("report", out)[0] == 0
+    assert (out / "study.html").read_bytes() == page
+    assert page.count(b"data:image/png;base64,") == 4
     assert "| plain | shots | 2 |" in (out / "summary.md").read_text()
 
 
