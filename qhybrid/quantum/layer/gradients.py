@@ -21,6 +21,7 @@ from qhybrid.quantum.estimators.pubs import evaluate_pub
 from qhybrid.quantum.estimators.shots import SampledCircuit
 from qhybrid.quantum.layer.networks import BaseEstimatorGradient, Gradient, differentiate
 from qhybrid.quantum.layer.parameter_shift import CONTROLLED, ShiftedCircuit
+from qhybrid.quantum.layer.runtime_estimators import require_runnable
 from qhybrid.quantum.layer.spsa import PerturbedCircuit, Spsa
 
 Array = NDArray[np.float64]
@@ -167,17 +168,20 @@ def gradient_method(
         precision: Standard error that is asked of the estimator; `None` for the estimator's own.
 
     Raises:
-        CircuitError: Unknown gradient, or a circuit that cannot be evaluated.
+        CircuitError: Unknown gradient, or a circuit that cannot be evaluated or that an estimator of Runtime does not
+            run.
     """
     if gradient == "auto" and isinstance(estimator, CompiledEstimator):
         compiled = estimator.compile(circuit, observables, parameters, precision=precision)
         return AdjointMethod(compiled) if isinstance(compiled, CompiledCircuit) else _CompiledMethod(compiled)
     if isinstance(gradient, BaseEstimatorGradient):
+        require_runnable(estimator, circuit)
         return _ObjectMethod(gradient, estimator, circuit, observables, parameters, precision)
     # Aer's own estimators forget free angles of controlled gates (https://github.com/Qiskit/qiskit-aer/issues/2403).
     forgotten = CONTROLLED if type(estimator).__module__.startswith("qiskit_aer.") else frozenset()
     if gradient in ("auto", "parameter_shift"):
         shifted = ShiftedCircuit(circuit, observables, parameters, decomposed=forgotten)
+        require_runnable(estimator, shifted.circuit)
         return _PubMethod(estimator, shifted, precision)
     settings = Spsa() if gradient == "spsa" else gradient
     if not isinstance(settings, Spsa):
@@ -185,4 +189,5 @@ def gradient_method(
     if type(estimator) is CompiledEstimator and settings.epsilon < _SMALLEST_STEP:
         estimator = estimator.in_double_precision()
     whole = circuit.decompose(sorted(forgotten)) if forgotten else circuit
+    require_runnable(estimator, whole)
     return _PubMethod(estimator, PerturbedCircuit(whole, observables, parameters, settings), precision)

@@ -48,10 +48,12 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
     sample (n_in,) gives (n_out,). `copy.deepcopy` copies the weights and shares the circuit; a pickled layer, or one
     stored whole by `torch.save`, compiles its circuit again. Second derivatives are not available.
 
-    Shots and precision: as in the network's own `forward`, the network's `default_precision` p is asked of the
-    estimator, which takes 1 / p^2 shots; 0 asks for exact values, `None` for what the estimator does by itself, and an
-    estimator without shots (`CompiledEstimator()`) is exact whatever is asked. `build_qnn` makes networks that ask for
-    the estimator's own precision. A new `estimator` or `gradient` of the network holds from the next call on.
+    Shots and precision follow one rule, the one of the network's own `forward`: every value, forward and backward, is
+    asked for with the network's `default_precision` p. A number takes 1 / p^2 shots in place of the estimator's own, 0
+    asks for exact values, and `None`, which is what `build_qnn` sets, leaves it to the estimator: its `shots`, its
+    options' `default_shots`, its default precision. An estimator without shots (`CompiledEstimator()`) is exact
+    whatever is asked. A new `estimator` or `gradient` of the network, and other shots of the estimator, hold from the
+    next call on.
     """
 
     def __init__(
@@ -132,10 +134,11 @@ class QuantumLayer(TorchConnector):  # type: ignore[misc]  # qiskit_machine_lear
         self._number = register(self)
 
     def method(self) -> GradientMethod:
-        """How the network is evaluated; made anew when its estimator, gradient or precision were exchanged."""
+        """How the network is evaluated; made anew when its estimator, gradient or precision were changed."""
         qnn = self._neural_network
-        made_for = (qnn.estimator, qnn.gradient, qnn.default_precision)
-        if self._method is None or any(a is not b for a, b in zip(self._made_for, made_for, strict=True)):
+        own = getattr(qnn.estimator, "default_precision", None)
+        made_for = (qnn.estimator, qnn.gradient, qnn.default_precision, own)
+        if self._method is None or self._made_for != made_for:
             gradient = gradient_of(qnn) if self._gradient == "auto" else self._gradient
             self._method = gradient_method(
                 qnn.estimator, qnn.circuit, observables_of(qnn), parameters_of(qnn), gradient, qnn.default_precision

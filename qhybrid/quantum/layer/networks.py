@@ -26,6 +26,7 @@ from qhybrid.errors import CircuitError
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.devices.native import laid_out
 from qhybrid.quantum.estimators.pubs import as_pauli_sum
+from qhybrid.quantum.layer.runtime_estimators import require_runnable
 from qhybrid.quantum.layer.spsa import Spsa
 
 __all__ = [
@@ -44,12 +45,21 @@ Gradient: TypeAlias = Literal["auto", "parameter_shift", "spsa"] | Spsa | Any
 
 
 def build_qnn(spec: CircuitSpec, estimator: BaseEstimatorV2) -> EstimatorQNN:
-    """A network with input gradients and the estimator's own precision (stock defaults: neither).
+    """A network with input gradients that asks for no precision of its own (stock defaults: neither).
+
+    So the shots of every value, forward and backward, through `qnn.forward` or a `QuantumLayer`, are those that the
+    estimator takes by itself: its `shots`, the `default_shots` of its options or its default precision, as they are
+    when it is run. (A network made by `EstimatorQNN(...)` asks for a precision of 1/64, which takes their place.)
 
     Args:
         spec: Circuit, roles of its parameters, observables.
         estimator: Estimator of any kind that the network is to use.
+
+    Raises:
+        CircuitError: An estimator of Qiskit Runtime, and a circuit that it cannot run: `hardware.device_estimator`
+            places the circuit on a device first.
     """
+    require_runnable(estimator, spec.circuit)
     return EstimatorQNN(
         circuit=spec.circuit,
         estimator=estimator,
@@ -57,21 +67,8 @@ def build_qnn(spec: CircuitSpec, estimator: BaseEstimatorV2) -> EstimatorQNN:
         input_params=list(spec.inputs),
         weight_params=list(spec.weights),
         input_gradients=True,
-        default_precision=_own_precision(estimator),
+        default_precision=None,
     )
-
-
-def _own_precision(estimator: BaseEstimatorV2) -> float | None:
-    """What an estimator states; `None`, which asks nothing of it, where it states shots or nothing.
-
-    A precision that is asked for takes the place of `default_shots`, which Runtime's options hold beside a default
-    precision of 1/64; older options hold an object that stands for `not given`.
-    """
-    options = getattr(estimator, "options", None)
-    if isinstance(getattr(options, "default_shots", None), int):
-        return None
-    stated = getattr(estimator, "default_precision", getattr(options, "default_precision", None))
-    return float(stated) if isinstance(stated, int | float) else None
 
 
 def parameters_of(qnn: EstimatorQNN) -> list[Parameter]:

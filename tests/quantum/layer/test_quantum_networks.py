@@ -23,7 +23,7 @@ from qhybrid.quantum.devices.snapshots import crop, snapshot
 from qhybrid.quantum.estimators.aer import AerEstimator
 from qhybrid.quantum.estimators.compiled import CompiledEstimator
 from qhybrid.quantum.layer.layer import QuantumLayer
-from qhybrid.quantum.layer.networks import build_qnn, gradient_of
+from qhybrid.quantum.layer.networks import gradient_of
 from qhybrid.quantum.layer.spsa import Spsa
 
 
@@ -257,36 +257,3 @@ def test_a_layer_asks_for_the_precision_that_its_network_asks_for(kind: type, pr
         torch.testing.assert_close(counts, counts.round(), atol=1e-2, rtol=0)
     alike = 1e-6 if kind is CompiledEstimator or not shots else 6 / np.sqrt(shots)
     torch.testing.assert_close(found, expected, atol=alike, rtol=0)
-
-
-@pytest.mark.parametrize(("options", "shots"), [({"default_shots": 100}, 100), ({}, 4096)])
-def test_shots_of_an_estimator_of_runtime_are_not_overridden(
-    spec: CircuitSpec, options: dict[str, int], shots: int
-) -> None:
-    """Its options hold a default precision of 1/64, 4,096 shots, beside them."""
-    from qiskit_ibm_runtime.executor_estimator import Estimator
-    from qiskit_ibm_runtime.fake_provider import FakeManilaV2
-
-    asked = []
-
-    class Asked(Estimator):
-        """Runs nothing; remembers what was asked for."""
-
-        def run(self, pubs: object, *, precision: float | None = None) -> object:
-            asked.append(precision)
-            raise InterruptedError
-
-    estimator = Asked(mode=FakeManilaV2(), options=options or None)
-    with pytest.raises(InterruptedError):
-        QuantumLayer(build_qnn(spec, estimator))(torch.zeros(1, 2))
-    assert asked == [None if options else 1 / 64]
-    assert shots == (estimator.options.default_shots or round(1 / asked[0] ** 2))
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_an_estimator_whose_options_are_not_given_makes_a_network(spec: CircuitSpec) -> None:
-    """The deprecated estimator of Runtime has an object in their place, which is no number."""
-    from qiskit_ibm_runtime import EstimatorV2
-    from qiskit_ibm_runtime.fake_provider import FakeManilaV2
-
-    assert build_qnn(spec, EstimatorV2(mode=FakeManilaV2())).default_precision is None
