@@ -20,7 +20,7 @@ WORD = re.compile(r"[\w'.-]*[A-Za-z]{2}[\w'.-]*")
 SHAPE = re.compile(r"`?\([^()]*\)`?")
 WORDS = 3
 ARGUMENTS = 3
-KERNELS = {"kernel", "lean_kernel", "staged", "intrinsic"}
+KERNELS = {"kernel", "staged", "intrinsic"}
 COMMANDS = {"command", "callback"}
 
 

@@ -17,13 +17,13 @@ from qhybrid.quantum.engine.statevector.interpreter import run_backward
 ENGINE = Path(engine.__file__).parent
 
 KERNELS = """
-from qhybrid.quantum.engine.kernels.compilation import kernel, lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import kernel
 
-@lean_kernel
+@kernel(lean=True)
 def twice(x):
     return 2 * x
 
-@kernel
+@kernel(from_python=True)
 def twice_and_one(x):
     return twice(x) + 1
 """

@@ -45,7 +45,7 @@ def _map_shifted(source: Any, target: Any, i: Any, step: Any, matrix: Any) -> No
         target.set_lane(i + step * k, lane)
 
 
-@kernel
+@kernel()
 def affine(source: Any, target: Any, dim: int, qubit: int, maps: Any, at: int, unital: bool) -> None:
     """Map the Bloch vector of one qubit; the 3 x 4 matrix of each lane stands in `maps` from vector `at` on."""
     matrix = _load_map(maps, at)
@@ -107,7 +107,7 @@ def _add_maps(a: Any, b: Any) -> Any:
     return [x + y for x, y in zip(a, b, strict=True)]
 
 
-@kernel
+@kernel()
 def affine_back(before: Any, lam: Any, dim: int, qubit: int, maps: Any, at: int, unital: bool, slopes: Any) -> None:
     """Transposed map of lambda, in place; the gradient by the 3 x 4 matrix goes to `slopes`."""
     matrix = _load_map(maps, at)
@@ -133,7 +133,7 @@ def _turn_pair(source: Any, target: Any, i: Any, j: Any, c: Any, s: Any) -> None
     target.set_lane(j, fma(-s[0], x, c[0] * y))
 
 
-@kernel
+@kernel()
 def turn(source: Any, target: Any, dim: int, pairs: Any, trig: Any, at: int) -> None:
     """Rotation about a Pauli string; cos and sin of each lane's angle are vectors `at` and `at + 1` of `trig`."""
     c, s = load_lane(trig, at), load_lane(trig, at + 1)
@@ -151,7 +151,7 @@ def _turn_pair_back(before: Any, lam: Any, i: Any, j: Any, c: Any, s: Any, slope
     return (fma(-v, before.lane(i), fma(u, before.lane(j), slope[0])),)
 
 
-@kernel
+@kernel()
 def turn_back(before: Any, lam: Any, dim: int, pairs: Any, trig: Any, at: int) -> Any:
     """Transposed rotation of lambda, in place; returns the gradient by the angle."""
     c, s = load_lane(trig, at), load_lane(trig, at + 1)
@@ -169,14 +169,14 @@ def _move_scaled(source: Any, j: Any, target: Any, i: Any, factor: Any) -> None:
     target.set_lane(i, factor * source.lane(j))
 
 
-@kernel
+@kernel()
 def table(source: Any, target: Any, dim: int, places: Any, factors: Any) -> None:
     """target[k] = factors[k] source[places[k]]."""
     for k in range(dim):
         _move_scaled(source, places[k], target, k, factors[k])
 
 
-@kernel
+@kernel()
 def table_back(source: Any, target: Any, dim: int, places: Any, factors: Any) -> None:
     """target[places[k]] = factors[k] source[k]."""
     for k in range(dim):
@@ -193,7 +193,7 @@ def _add_product_to(target: Any, i: Any, factor: Any, value: Any) -> None:
     target.set_lane(i, fma(factor, value[0], target.lane(i)))
 
 
-@kernel
+@kernel()
 def sparse(source: Any, target: Any, dim: int, rows: Any, columns: Any, values: Any, qubits: Any, size: int) -> None:
     """A constant channel on the first `size` of `qubits`."""
     mask = 0
@@ -209,7 +209,7 @@ def sparse(source: Any, target: Any, dim: int, rows: Any, columns: Any, values: 
             store_lane(target, _spread(base, row, qubits, size), total)
 
 
-@kernel
+@kernel()
 def sparse_back(
     source: Any, target: Any, dim: int, rows: Any, columns: Any, values: Any, qubits: Any, size: int
 ) -> None:
@@ -227,7 +227,7 @@ def sparse_back(
                 _add_product_to(target, _spread(base, columns[entry], qubits, size), values[entry], value)
 
 
-@kernel
+@kernel()
 def _spread(base: int, code: int, qubits: Any, size: int) -> int:
     for k in range(size):
         base |= (code >> 2 * k & 3) << 2 * qubits[k]

@@ -32,7 +32,7 @@ from qhybrid.quantum.engine.kernels.compilation import kernel
 from qhybrid.quantum.engine.kernels.vectors import add_lane
 
 
-@kernel
+@kernel(from_python=True)
 def density_forward(
     program: DensityProgram,
     work: DensityWorkspace,
@@ -69,7 +69,7 @@ def density_forward(
         _write_outputs(program, states[slot], step * LANES, out)
 
 
-@kernel
+@kernel(from_python=True)
 def density_backward(
     program: DensityProgram,
     work: DensityWorkspace,
@@ -126,7 +126,7 @@ def density_backward(
         _write_gradient(program, work, step * LANES, gradient)
 
 
-@kernel
+@kernel()
 def _evolve(program: DensityProgram, work: DensityWorkspace, states: Any, first: int, last: int) -> int:
     """Operations first ... last - 1 from `states[0]`, one row further each, around the end; returns the last row."""
     dim = 1 << 2 * program.num_qubits
@@ -148,7 +148,7 @@ def _evolve(program: DensityProgram, work: DensityWorkspace, states: Any, first:
     return slot
 
 
-@kernel
+@kernel()
 def _write_outputs(program: DensityProgram, state: Any, sample: int, out: Any) -> None:
     for lane in range(min(LANES, out.shape[0] - sample)):
         for m in range(program.obs_constant.shape[0]):
@@ -158,7 +158,7 @@ def _write_outputs(program: DensityProgram, state: Any, sample: int, out: Any) -
             out[sample + lane, m] = value
 
 
-@kernel
+@kernel()
 def _start_lambda(program: DensityProgram, work: DensityWorkspace, sample: int, gradient_out: Any) -> None:
     lam = work.lam[0]
     real = lam.dtype.type
@@ -171,7 +171,7 @@ def _start_lambda(program: DensityProgram, work: DensityWorkspace, sample: int, 
                 lam[at] += real(program.obs_coefficient[k] * gradient_out[row, m])
 
 
-@kernel
+@kernel()
 def _sweep_back(program: DensityProgram, work: DensityWorkspace, tape: Any, first: int, last: int, side: int) -> int:
     """Lambda back through operations last - 1 ... first; returns which of `work.lam` holds it."""
     dim = 1 << 2 * program.num_qubits
@@ -195,7 +195,7 @@ def _sweep_back(program: DensityProgram, work: DensityWorkspace, tape: Any, firs
     return side
 
 
-@kernel
+@kernel()
 def _write_gradient(program: DensityProgram, work: DensityWorkspace, sample: int, gradient: Any) -> None:
     for lane in range(min(LANES, gradient.shape[0] - sample)):
         row = sample + lane

@@ -17,7 +17,7 @@ from qhybrid.quantum.engine.kernels.trigonometry import store_turn
 from qhybrid.quantum.engine.kernels.vectors import add_lane, fma, staged
 
 
-@kernel
+@kernel()
 def prepare(
     program: DensityProgram, work: DensityWorkspace, values: Any, varying: Any, sample: int, everything: bool
 ) -> None:
@@ -94,7 +94,7 @@ def _then_fixed(maps: Any, at: Any, constants: Any, which: Any) -> None:
             maps.set_lane(at + (4 * row + column), value + shift if column == 0 else value)
 
 
-@kernel
+@kernel()
 def _build_maps(program: DensityProgram, work: DensityWorkspace, index: int) -> None:
     maps = work.maps
     for k in range(program.block_start[index], program.block_start[index + 1]):
@@ -114,7 +114,7 @@ def _build_maps(program: DensityProgram, work: DensityWorkspace, index: int) -> 
             _then_z(maps, at, work.trig, which)
 
 
-@kernel
+@kernel()
 def map_of(program: DensityProgram, block: int) -> int:
     """Where a block's whole map stands, counted in vectors."""
     last: int = program.block_start[block + 1] - 1
@@ -134,7 +134,7 @@ def _mapped_ground_vector(maps: Any, at: Any) -> Any:
     return [maps.lane(at + 4 * row) + maps.lane(at + (4 * row + 2)) for row in range(3)]
 
 
-@kernel
+@kernel()
 def _initial_vector(program: DensityProgram, work: DensityWorkspace, qubit: int) -> Any:
     """X, Z, Y of a qubit before the first operation on several qubits."""
     block = program.initial[qubit]
@@ -153,7 +153,7 @@ def _append_qubit(state: Any, k: Any, size: Any, vector: Any) -> None:
         state.set_lane(k + size * (place + 1), vector[place] * r)
 
 
-@kernel
+@kernel()
 def product_state(program: DensityProgram, work: DensityWorkspace, state: Any) -> None:
     """Coefficients of the product state that the first blocks of all qubits prepare."""
     _set_one(state)
@@ -193,7 +193,7 @@ def _store_vector_slopes(slopes: Any, vector: Any) -> None:
         slopes.set_lane(k, vector[k // 4] if k % 4 in (0, 2) else zero)
 
 
-@kernel
+@kernel()
 def product_back(program: DensityProgram, work: DensityWorkspace, state: Any, lam: Any) -> None:
     """Slopes of the blocks in the initial product state.
 
@@ -252,7 +252,7 @@ def _back_fixed(slopes: Any, constants: Any, which: Any) -> None:
             slopes.set_lane(4 * row + column, fma(my, y, fma(mz, z, mx * x)))
 
 
-@kernel
+@kernel()
 def distribute(program: DensityProgram, work: DensityWorkspace, block: int) -> None:
     """Slopes of a block's angles from the gradient by its map, last element first."""
     slopes, maps = work.slopes, work.maps

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from qhybrid.quantum.circuits.feasibility import LANES
-from qhybrid.quantum.engine.kernels.compilation import lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import kernel
 
 
-@lean_kernel
+@kernel(lean=True)
 def store_turn(turns: Any, angle: int, lane: int, lanes: int, value: float) -> None:
     """cos and sin of a value into `lanes` lanes from `lane` on, as vectors `2 * angle` and `2 * angle + 1`."""
     cosine, sine = turns.dtype.type(math.cos(value)), turns.dtype.type(math.sin(value))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from qhybrid.quantum.circuits.feasibility import LANES
-from qhybrid.quantum.engine.kernels.compilation import lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import kernel
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK, DENSE, PERMUTE, ROTATE, SUM_RUN
 from qhybrid.quantum.engine.kernels.vectors import (
     Amplitude,
@@ -37,7 +37,7 @@ def _weigh(lam: Any, psi: Any, i: Any, chunk: Any, k: Any) -> None:
     lam[i] = Amplitude(weight * x.re, weight * x.im)
 
 
-@lean_kernel
+@kernel(lean=True)
 def start_lambda(program: StateVectorProgram, work: Workspace, psi: Any, sample: int, gradient_out: Any) -> None:
     """lambda = sum_m gradient_out[m] O_m psi."""
     real = work.psi.dtype.type
@@ -92,7 +92,7 @@ def _add_slopes(a: Any, b: Any) -> Any:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
-@lean_kernel
+@kernel(lean=True)
 def _block_back(psi: Any, lam: Any, dim: int, qubit: int, unitary: Any) -> Any:
     """Undo a block on both states; Im<lambda| P |psi> for P = X, Y, Z."""
     stride = 1 << qubit
@@ -106,7 +106,7 @@ def _block_back(psi: Any, lam: Any, dim: int, qubit: int, unitary: Any) -> Any:
     return slopes
 
 
-@lean_kernel
+@kernel(lean=True)
 def sweep_back(program: StateVectorProgram, work: Workspace, psi: Any, spare: Any) -> None:
     """Undo the circuit on psi and lambda; slopes of all angles into `work.angle_slopes`."""
     dim, minus = 1 << program.num_qubits, psi.dtype.type(-1.0)
@@ -161,7 +161,7 @@ def _slopes_of(sums: Any, unitary: Any) -> Any:
     return sx, sy, sz
 
 
-@lean_kernel
+@kernel(lean=True)
 def _product_back(program: StateVectorProgram, work: Workspace, low: Any, lam: Any) -> None:
     """Slopes of the blocks in the initial product state.
 
@@ -185,7 +185,7 @@ def _product_back(program: StateVectorProgram, work: Workspace, low: Any, lam: A
             distribute(program, work, program.initial[qubit], _slopes_of(sums, unitary))
 
 
-@lean_kernel
+@kernel(lean=True)
 def write_gradient(
     program: StateVectorProgram, work: Workspace, sample: int, by_row: Any, by_slice: Any, index: int
 ) -> None:

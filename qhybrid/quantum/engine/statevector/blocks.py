@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qhybrid.quantum.circuits.feasibility import LANES
-from qhybrid.quantum.engine.kernels.compilation import lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import kernel
 from qhybrid.quantum.engine.kernels.opcodes import FIXED_ELEMENT
 from qhybrid.quantum.engine.kernels.trigonometry import store_turn
 from qhybrid.quantum.engine.kernels.vectors import Amplitude, add_lane, combine, staged
@@ -14,7 +14,7 @@ from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 from qhybrid.quantum.engine.statevector.workspace import Workspace
 
 
-@lean_kernel
+@kernel(lean=True)
 def prepare(
     program: StateVectorProgram, work: Workspace, rows: Any, common: Any, varying: Any, sample: int, everything: bool
 ) -> None:
@@ -85,7 +85,7 @@ def _store_unitary(blocks: Any, index: Any, unitary: Any) -> None:
     blocks[index * 2 + 1] = Amplitude(*unitary[2:])
 
 
-@lean_kernel
+@kernel(lean=True)
 def _build_block(program: StateVectorProgram, work: Workspace, index: int) -> None:
     unitary = identity(work.blocks)
     for k in range(program.block_start[index], program.block_start[index + 1]):
@@ -101,7 +101,7 @@ def _build_block(program: StateVectorProgram, work: Workspace, index: int) -> No
     _store_unitary(work.blocks, index, unitary)
 
 
-@lean_kernel
+@kernel(lean=True)
 def initial_unitary(program: StateVectorProgram, work: Workspace, qubit: int) -> Any:
     """What turns |0> into a qubit's state before the first operation on several qubits."""
     index = program.initial[qubit]
@@ -156,7 +156,7 @@ def _slope_z(slopes: Any) -> Any:
     return (slopes[2],)
 
 
-@lean_kernel
+@kernel(lean=True)
 def distribute(program: StateVectorProgram, work: Workspace, index: int, slopes: Any) -> None:
     """Slopes of a block's angles from Im<lambda| X, Y, Z |psi> behind it, last element first.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qhybrid.quantum.circuits.feasibility import LANES
-from qhybrid.quantum.engine.kernels.compilation import lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import kernel
 from qhybrid.quantum.engine.kernels.opcodes import BLOCK, DENSE, PERMUTE, ROTATE
 from qhybrid.quantum.engine.kernels.vectors import Amplitude, add_lane, combine, staged, store_lane, zero_lane
 from qhybrid.quantum.engine.statevector.blocks import initial_unitary
@@ -28,7 +28,7 @@ def append_qubit(source: Any, k: Any, target: Any, i: Any, j: Any, unitary: Any)
     target[i] = combine((Amplitude(*unitary[:2]), x))
 
 
-@lean_kernel
+@kernel(lean=True)
 def evolve(program: StateVectorProgram, work: Workspace) -> bool:
     """Compute the final state; true if it lies in `work.spare` instead of `work.psi`."""
     psi, spare, swapped = work.psi, work.spare, False
@@ -70,7 +70,7 @@ def negated(lane: Any) -> Any:
     return (-lane[0],)
 
 
-@lean_kernel
+@kernel(lean=True)
 def expectations(program: StateVectorProgram, work: Workspace, psi: Any) -> None:
     """<psi| P |psi> of all terms into `work.terms`."""
     dim = 1 << program.num_qubits
@@ -93,7 +93,7 @@ def expectations(program: StateVectorProgram, work: Workspace, psi: Any) -> None
         store_lane(work.terms, at, overlap(psi, psi, dim, x, z, num_y))
 
 
-@lean_kernel
+@kernel(lean=True)
 def write_outputs(program: StateVectorProgram, work: Workspace, sample: int, out: Any) -> None:
     """Observables of the slice from its terms."""
     for lane in range(min(LANES, out.shape[0] - sample)):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qhybrid.quantum.engine.kernels.compilation import lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import kernel
 from qhybrid.quantum.engine.kernels.opcodes import SUM_RUN
 from qhybrid.quantum.engine.kernels.vectors import Amplitude, add_lanes, combine, load_lane, staged, zero_lane
 
 
-@lean_kernel
+@kernel(lean=True)
 def odd(bits: int) -> int:
     """1 if the number of set bits is odd, else 0."""
     bits ^= bits >> 32
@@ -41,7 +41,7 @@ def _block_pair(state: Any, i: Any, j: Any, unitary: Any) -> None:
     state[j] = combine((b, x), (a.conj(), y))
 
 
-@lean_kernel
+@kernel(lean=True)
 def block(state: Any, dim: int, qubit: int, unitary: Any) -> None:
     """A one-qubit unitary, one for each lane (`load_unitary`)."""
     stride = 1 << qubit
@@ -70,7 +70,7 @@ def _turn_phase(state: Any, i: Any, c: Any, s: Any, sign: Any) -> None:
     state[i] = Amplitude(c[0] * x.re + t * x.im, c[0] * x.im - t * x.re)
 
 
-@lean_kernel
+@kernel(lean=True)
 def rotate(state: Any, dim: int, x: int, z: int, num_y: int, half: Any, at: int, direction: float) -> None:
     """exp(-i direction angle/2 P); cos and sin of angle/2 of each lane are vectors `at` and `at + 1` of `half`.
 
@@ -106,7 +106,7 @@ def _overlap_term(bra: Any, ket: Any, i: Any, j: Any, of_re: Any, of_im: Any, to
     return (total[0] + of_re * re + of_im * im,)
 
 
-@lean_kernel
+@kernel(lean=True)
 def overlap(bra: Any, ket: Any, dim: int, x: int, z: int, power: int) -> Any:
     """Real part of i^power <bra| X^x Z^z |ket> for each lane, as a vector.
 
@@ -137,7 +137,7 @@ def _add_scaled_turned(out: Any, i: Any, state: Any, j: Any, factor: Any, sign: 
     out[i] = Amplitude(y.re - f * x.im, y.im + f * x.re)
 
 
-@lean_kernel
+@kernel(lean=True)
 def add_pauli(out: Any, state: Any, dim: int, x: int, z: int, num_y: int, factor: Any) -> None:
     """out += factor P state, with one factor per lane."""
     sign = -1 if num_y % 4 == 2 or num_y % 4 == 3 else 1
@@ -164,7 +164,7 @@ def _move_turned_back(source: Any, j: Any, target: Any, i: Any, phases: Any, at:
     target[i] = combine((Amplitude(phases.scalar(at), phases.scalar(at + 1)).conj(), source[j]))
 
 
-@lean_kernel
+@kernel(lean=True)
 def permute(source: Any, target: Any, dim: int, tables: Any, table: int, phases: Any, phase: int) -> None:
     """target[k] = phase[k] source[table[k]]; no phases if `phase` is negative."""
     if phase >= 0:
@@ -175,7 +175,7 @@ def permute(source: Any, target: Any, dim: int, tables: Any, table: int, phases:
             _move(source, tables[table, k], target, k)
 
 
-@lean_kernel
+@kernel(lean=True)
 def permute_back(source: Any, target: Any, dim: int, tables: Any, table: int, phases: Any, phase: int) -> None:
     """target[table[k]] = conj(phase[k]) source[k]."""
     if phase >= 0:
@@ -198,7 +198,7 @@ def _add_entry(out: Any, i: Any, room: Any, column: Any, re: Any, im: Any) -> No
     out[i] = Amplitude(total.re + re * x.re - im * x.im, total.im + re * x.im + im * x.re)
 
 
-@lean_kernel
+@kernel(lean=True)
 def dense(
     state: Any, dim: int, matrix: Any, at: int, qubits: Any, count: int, where: int, inverse: bool, room: Any
 ) -> None:
@@ -222,7 +222,7 @@ def dense(
                 _add_entry(state, i, room, column, matrix[entry], sign * matrix[entry + 1])
 
 
-@lean_kernel
+@kernel(lean=True)
 def _spread(base: int, bits: int, qubits: Any, where: int, count: int) -> int:
     for k in range(count):
         base |= (bits >> k & 1) << qubits[where + k]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from qhybrid.quantum.circuits.feasibility import LANES
-from qhybrid.quantum.engine.kernels.compilation import lean_kernel
+from qhybrid.quantum.engine.kernels.compilation import kernel
 from qhybrid.quantum.engine.kernels.vectors import load_lane, store_lane
 from qhybrid.quantum.engine.statevector.backward import start_lambda, sweep_back, write_gradient
 from qhybrid.quantum.engine.statevector.blocks import prepare
@@ -18,7 +18,7 @@ from qhybrid.quantum.engine.statevector.program import StateVectorProgram
 from qhybrid.quantum.engine.statevector.workspace import Workspace
 
 
-@lean_kernel
+@kernel(lean=True, from_python=True)
 def run_forward(
     program: StateVectorProgram,
     work: Workspace,
@@ -54,7 +54,7 @@ def run_forward(
         write_outputs(program, work, step * LANES, out)
 
 
-@lean_kernel
+@kernel(lean=True, from_python=True)
 def run_backward(
     program: StateVectorProgram,
     work: Workspace,

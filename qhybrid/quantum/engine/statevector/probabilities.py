@@ -77,7 +77,7 @@ def _store_probability(room: Any, psi: Any, k: Any) -> None:
     room.set_lane(0, fma(x.im, x.im, x.re * x.re))
 
 
-@kernel
+@kernel(from_python=True)
 def _probabilities(program: OutcomeProgram, angles: Any, psi: Any, half: Any, room: Any, out: Any) -> None:
     dim = 1 << program.num_qubits
     for sample in range(0, out.shape[0], LANES):
