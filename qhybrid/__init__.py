@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qhybrid.checkpoints.checkpoint import load_checkpoint
     from qhybrid.config import load_config
     from qhybrid.evaluation.evaluate import evaluate
+    from qhybrid.hub.pretrained import from_pretrained
     from qhybrid.sampling.generate import sample
     from qhybrid.training.loop import train
 
@@ -20,10 +21,11 @@ _HOMES = {
     "train": "qhybrid.training.loop",
     "sample": "qhybrid.sampling.generate",
     "evaluate": "qhybrid.evaluation.evaluate",
+    "from_pretrained": "qhybrid.hub.pretrained",
     "load_checkpoint": "qhybrid.checkpoints.checkpoint",
 }
 
-__all__ = ["evaluate", "load_checkpoint", "load_config", "sample", "train"]
+__all__ = ["evaluate", "from_pretrained", "load_checkpoint", "load_config", "sample", "train"]
 __version__ = "0.1.0"
 
 

@@ -148,7 +148,7 @@ class RunDirectory:
             RunDirectoryError: Not writable; already holds a run and `resume` is false; holds a run of another
                 configuration; another process works there.
         """
-        run = cls(path or _default_place(config))
+        run = cls(path or default_place(config))
         if run._is_there(config, resume):
             return run
         with run.locked():
@@ -174,7 +174,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: As `create`.
         """
-        run = cls(path or _default_place(config))
+        run = cls(path or default_place(config))
         if not run._is_there(config, resume):
             check_writable(run.path)
 
@@ -309,7 +309,8 @@ class RunDirectory:
             )
 
 
-def _default_place(config: RunConfig) -> Path:
+def default_place(config: RunConfig) -> Path:
+    """Where what a configuration makes goes if no place is named: `runs/<name>-<time>`."""
     return Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 

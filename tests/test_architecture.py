@@ -65,10 +65,11 @@ ROOMS: dict[str, set[str]] = {
     "sampling": TRAINED | {"pictures"},
     "evaluation": TRAINED | {"pictures", "sampling"},
     "report": JUDGED,
+    "hub": JUDGED | {"report"},
     "studies": JUDGED | {"preflight", "training", "report"},
     "benchmarks": CONFIG | QUANTUM,
     "commands": JUDGED
-    | {"preflight", "training", "report", "studies", "benchmarks"}
+    | {"preflight", "training", "report", "hub", "studies", "benchmarks"}
     | {"hardware.service", "hardware.placement", "hardware.runs", "hardware.noise", "hardware.commands"},
     "__main__": {"commands"},
     "hardware.errors": {"errors"},

@@ -98,25 +98,36 @@ def save_checkpoint(
     with atomic_path(target) as folder:
         folder.mkdir()
         # By way of memory: what the libraries' own writers raise on a full disk does not say so.
-        (folder / _WEIGHTS).write_bytes(save(_weights(model)))
-        (folder / _EMA).write_bytes(save(_weights(ema_model)))
+        (folder / _WEIGHTS).write_bytes(save(weights_of(model)))
+        (folder / _EMA).write_bytes(save(weights_of(ema_model)))
         (folder / _STATE).write_bytes(_serialized(state))
         spec = getattr(model.bottleneck.core, "spec", None)
         if spec is not None:
             spec.save(folder / _CIRCUIT)
-        write_json(
-            folder / _META,
-            {
-                "step": step,
-                "images_seen": step * config.training.batch_size,
-                "image_shape": list(image_shape),
-                "config": config.model_dump(),
-                "labels": None if labels is None else labels.to_json(),
-            },
-        )
+        write_json(folder / _META, description(config, step, image_shape, labels))
     for old in _steps(run)[: -config.training.keep_checkpoints]:
         shutil.rmtree(run.checkpoints / f"step-{old}")
     return target
+
+
+def description(
+    config: RunConfig, step: int, image_shape: tuple[int, int, int], labels: LabelSpace | None
+) -> dict[str, Any]:
+    """What stands beside weights as JSON, so that their network can be built; `read_description` reads it.
+
+    Args:
+        config: Configuration of the training.
+        step: Number of optimizer steps taken.
+        image_shape: Shape of one image, `(C, H, W)`.
+        labels: Labels that a conditional model can be asked for.
+    """
+    return {
+        "step": step,
+        "images_seen": step * config.training.batch_size,
+        "image_shape": list(image_shape),
+        "config": config.model_dump(),
+        "labels": None if labels is None else labels.to_json(),
+    }
 
 
 def latest_checkpoint(run: RunDirectory) -> Path | None:
@@ -137,16 +148,32 @@ def load_checkpoint(path: str | Path, *, ema: bool = True) -> Checkpoint:
             or noise bank of the run have changed.
     """
     folder, run = _locate(Path(path))
-    config, meta, labels = _read_meta(folder)
+    config, meta, labels = read_description(folder / _META)
     if run is not None:
         check_same_architecture(folder, config, run.config())
         run.check_inputs()
         # A classical core takes its sizes from the circuit as well.
         config = run.relocated(with_copies(Path(path), config))
+    return built(folder / (_EMA if ema else _WEIGHTS), config, meta, labels)
+
+
+def built(file: Path, config: RunConfig, meta: Mapping[str, Any], labels: LabelSpace | None) -> Checkpoint:
+    """The network of a description with weights from a file; the circuit is read from `circuit.qpy` beside it.
+
+    Args:
+        file: Safetensors file with the weights.
+        config: Configuration of the network, as `read_description` gives it or with files at other places.
+        meta: Content of the description.
+        labels: Labels that the model can be asked for; `None` for an unconditional model.
+
+    Raises:
+        RunDirectoryError: A file is damaged, or its tensors are not the model's.
+    """
+    folder = file.parent
     spec = CircuitSpec.load(folder / _CIRCUIT) if (folder / _CIRCUIT).exists() else None
     channels, size, _ = meta["image_shape"]
     model = build_model(config, channels, spec, classes=None if labels is None else len(labels.names))
-    load_weights(model, folder, ema=ema)
+    _copy_weights(model, file)
     return Checkpoint(folder, config, model.eval(), meta["step"], spec, channels, size, labels)
 
 
@@ -161,13 +188,16 @@ def load_weights(model: UNet, folder: Path, *, ema: bool) -> None:
     Raises:
         RunDirectoryError: The file is damaged, or its tensors are not the model's.
     """
-    file = folder / (_EMA if ema else _WEIGHTS)
+    _copy_weights(model, folder / (_EMA if ema else _WEIGHTS))
+
+
+def _copy_weights(model: UNet, file: Path) -> None:
     try:
         stored = {_present_name(name): tensor for name, tensor in load_file(file).items()}
     # A header that names what there is not makes the library raise more than its own error.
     except (OSError, SafetensorError, *UNPACKING_ERRORS) as error:
         raise RunDirectoryError(f"`{file}` cannot be read: {' '.join(str(error).split())}") from None
-    wanted = _weights(model)
+    wanted = weights_of(model)
     for name in sorted(stored.keys() | wanted.keys()):
         there = _described(stored.get(name))
         here = _described(wanted.get(name))
@@ -227,8 +257,17 @@ def _present_name(tensor: str) -> str:
     return tensor.replace("bottleneck.layer.", "bottleneck.core.layer.")
 
 
-def _read_meta(folder: Path) -> tuple[RunConfig, dict[str, Any], LabelSpace | None]:
-    meta = read_json(folder / _META)
+def read_description(file: Path) -> tuple[RunConfig, dict[str, Any], LabelSpace | None]:
+    """Configuration, whole content and labels of what `description` has written.
+
+    Args:
+        file: JSON file that holds it.
+
+    Raises:
+        RunDirectoryError: It is missing, damaged, or of a version that this one does not know.
+    """
+    folder = file.parent
+    meta = read_json(file)
     try:
         config = build_config(meta["config"])
         channels, height, width = meta["image_shape"]
@@ -240,7 +279,7 @@ def _read_meta(folder: Path) -> tuple[RunConfig, dict[str, Any], LabelSpace | No
         reason = " ".join(str(error).split())
         raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: {reason}") from None
     if not complete or (labels is None) != (config.model.condition == "none"):
-        raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: `{_META}` is damaged")
+        raise RunDirectoryError(f"checkpoint `{folder}` does not fit this version: `{file.name}` is damaged")
     return config, meta, labels
 
 
@@ -257,7 +296,8 @@ def _serialized(state: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def _weights(model: UNet) -> dict[str, Tensor]:
+def weights_of(model: UNet) -> dict[str, Tensor]:
+    """Tensors of a model by name, on the CPU, as safetensors store them."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 

@@ -14,7 +14,6 @@ from qhybrid.commands.options import (
     DryRunOption,
     OutOption,
     ResumeOption,
-    RunArgument,
     SetOption,
     read_configuration,
 )
@@ -22,7 +21,6 @@ from qhybrid.errors import ConfigError
 
 if TYPE_CHECKING:
     from qhybrid.config import RunConfig
-    from qhybrid.rundir import RunDirectory
 
 app = typer.Typer()
 
@@ -52,7 +50,7 @@ def run(
     directory = train_model(settings, out, resume=resume)
     with directory.locked():
         if settings.sampling is not None:
-            _sample(directory)
+            _sample(directory.path)
         if settings.evaluation is not None:
             judge.evaluate_images(directory)
         if settings.hardware is not None:
@@ -86,7 +84,9 @@ def train(
 
 @app.command()
 def sample(
-    run: RunArgument,
+    source: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Run directory, exported model, or one of the package (digits).")
+    ],
     images: Annotated[int | None, typer.Option(help="Number of images.")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm-solver++, unipc, or a registered one.")] = None,
     steps: Annotated[int | None, typer.Option(help="Reverse steps.")] = None,
@@ -96,13 +96,18 @@ def sample(
         str | None, typer.Option("--class", metavar="C,C,...", help="Classes to take in turn, e.g. 3,7.")
     ] = None,
     guidance: Annotated[float | None, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for `samples/` [default: the run or model itself; for the package's: runs/<name>-<time>].",
+        ),
+    ] = None,
 ) -> None:
-    """Generate images from the last checkpoint of a run."""
-    from qhybrid.rundir import RunDirectory
-
+    """Generate images with the last checkpoint of a run, an exported model, or one that comes with the package."""
     chosen = None if classes is None else _class_numbers(classes)
     given = {"images": images, "sampler": sampler, "steps": steps, "eta": eta, "seed": seed}
-    _sample(RunDirectory.open(run), **given, classes=chosen, guidance=guidance)
+    _sample(source, out, **given, classes=chosen, guidance=guidance)
 
 
 def _say_where_it_begins(out: Path | None) -> None:
@@ -115,17 +120,18 @@ def _say_where_it_begins(out: Path | None) -> None:
         typer.echo(f"--resume: `{out}` {there}, so training starts at step 0")
 
 
-def _sample(run: RunDirectory, **overrides: Any) -> None:
-    from qhybrid.config import SamplingConfig, build_section
-    from qhybrid.sampling.generate import sample as generate_images
+def _sample(source: str | Path, out: Path | None = None, **given: Any) -> None:
+    from qhybrid.errors import RunDirectoryError
+    from qhybrid.hub.pretrained import from_pretrained
+    from qhybrid.rundir import RunDirectory, default_place
+    from qhybrid.sampling.generate import sample_checkpoint
 
-    stored = (run.config().sampling or SamplingConfig()).model_dump()
-    given = {key: value for key, value in overrides.items() if value is not None}
-    if "images" in given and isinstance(stored["classes"], dict):
-        # Another number of images than the counts of the run's own section: its classes in turn.
-        stored["classes"] = list(stored["classes"])
-    images = generate_images(run, build_section(SamplingConfig, stored | given, "sampling"))
-    typer.echo(f"{len(images)} images: {run.images_file}, {run.grid_file}")
+    if out is not None and (out / "config.yaml").exists() and out.resolve() != Path(source).resolve():
+        raise RunDirectoryError(f"`{out}` holds a run, whose samples would be lost: choose another --out")
+    model = from_pretrained(source)
+    target = RunDirectory(out or model.place or default_place(model.checkpoint.config))
+    images = sample_checkpoint(model.checkpoint, model.options(**given), target)
+    typer.echo(f"{len(images)} images: {target.images_file}, {target.grid_file}")
 
 
 def _class_numbers(text: str) -> list[int]:

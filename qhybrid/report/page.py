@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from qhybrid.config import RunConfig, dump_config
-from qhybrid.errors import CircuitError, RunDirectoryError
+from qhybrid.config import dump_config
+from qhybrid.errors import RunDirectoryError
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.evaluation.record import read_evaluation
 from qhybrid.files import DamagedFileError, read_npz, write_text
@@ -22,6 +22,7 @@ from qhybrid.pictures.grids import labelled_rows
 from qhybrid.progress import duration
 from qhybrid.report.charts import circuit_chart, class_chart, reliance_chart, training_chart
 from qhybrid.report.device_files import read_device_files
+from qhybrid.report.model_facts import model_facts
 from qhybrid.report.reliance_view import class_rows, reliance_rows
 from qhybrid.report.summary import core_in_words, first_lines
 from qhybrid.rundir import RunDirectory
@@ -54,7 +55,7 @@ def _write_page(run: RunDirectory) -> Path:
     # All that may be damaged before anything is drawn.
     evaluation = read_evaluation(run) if run.evaluation_file.exists() else None
     rows, files = run.training_rows(), read_device_files(run)
-    model = _model(run, config)
+    model = _model(run)
     html = page_template("report.html.j2").render(
         config=config,
         lines=first_lines(config, evaluation, model),
@@ -138,41 +139,17 @@ def _reliance(result: dict[str, Any]) -> dict[str, Any] | None:
     return {**relied, "rows": reliance_rows(relied), "chart": _embed(reliance_chart(relied))}
 
 
-def _model(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
-    """Parameters and circuit of the latest checkpoint."""
+def _model(run: RunDirectory) -> dict[str, Any] | None:
+    """Parameters and circuit of the latest checkpoint, with a picture of the circuit."""
     from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
-    from qhybrid.quantum import diagnose
 
     if latest_checkpoint(run) is None:
         return None
     checkpoint = load_checkpoint(run.path)
-    gate = {name: value.numel() for name, value in checkpoint.model.bottleneck.named_parameters()}
-    found: dict[str, Any] = {
-        "step": checkpoint.step,
-        "class_names": [] if checkpoint.labels is None else list(checkpoint.labels.names),
-        "arm": config.model.bottleneck.core.name,
-        "parameters": sum(parameter.numel() for parameter in checkpoint.model.parameters()),
-        "gate_parameters": sum(gate.values()),
-        "circuit": None,
-    }
-    spec = checkpoint.spec
-    if spec is None:
-        return found
-    circuit = {
-        "name": spec.name,
-        "qubits": spec.num_qubits,
-        "outputs": spec.num_outputs,
-        "inputs": len(spec.inputs),
-        "weights": len(spec.weights),
-        "depth": spec.circuit.depth(),
-        "two_qubit_gates": spec.circuit.num_nonlocal_gates(),
-        "chart": _embed(circuit_chart(spec.circuit)),
-    }
-    try:
-        circuit["dead"] = list(diagnose(spec).dead)
-    except CircuitError:
-        circuit["dead"] = None  # too large to simulate: nothing is known
-    return {**found, "circuit": circuit}
+    found = model_facts(checkpoint)
+    if checkpoint.spec is not None:
+        found["circuit"]["chart"] = _embed(circuit_chart(checkpoint.spec.circuit))
+    return found
 
 
 def _hardware(run: RunDirectory, files: dict[str, Any], class_names: list[str]) -> dict[str, Any] | None:

@@ -67,6 +67,27 @@ def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDi
 
 
 def _sample_into(checkpoint: Checkpoint, config: SamplingConfig, run: RunDirectory) -> NDArray[np.uint8]:
+    arrays = drawn(checkpoint, config)
+    with atomic_path(run.images_file) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    _save_grid(arrays["images"], arrays.get("labels"), run)
+    return arrays["images"]
+
+
+def drawn(checkpoint: Checkpoint, config: SamplingConfig) -> dict[str, NDArray[Any]]:
+    """Generate images and enter their draws into the record of the noise bank, if there is one.
+
+    Args:
+        checkpoint: Checkpoint with the model to sample from; moved to the GPU where its configuration allows.
+        config: Options of the sampling: number of images, seeds and sampler.
+
+    Returns:
+        Arrays as `samples/images.npz` holds them: `images`, uint8 `(N, H, W)` or `(N, H, W, 3)`, their `seeds`, int64
+        `(N,)`, and of a conditional model their `labels`, int64 `(N,)` or `(N, K)`.
+
+    Raises:
+        DataError: A class that the training images do not have.
+    """
     labels = asked_labels(checkpoint, config, config.images)
     staged = circuit_in(checkpoint.config, "sampling")
     if staged is not checkpoint.config:
@@ -80,10 +101,7 @@ def _sample_into(checkpoint: Checkpoint, config: SamplingConfig, run: RunDirecto
     arrays: dict[str, Any] = {"images": images, "seeds": np.array(seeds, dtype=np.int64)}
     if labels is not None:
         arrays["labels"] = labels
-    with atomic_path(run.images_file) as temporary:
-        np.savez_compressed(temporary, **arrays)
-    _save_grid(images, labels, run)
-    return images
+    return arrays
 
 
 def asked_labels(checkpoint: Checkpoint, config: SamplingConfig, n: int) -> Labels | None:
