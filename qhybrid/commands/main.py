@@ -11,7 +11,7 @@ import sys
 import typer
 
 from hardware.commands.main import app as hardware_app
-from qhybrid.commands import bench, config, doctor, export, inspect, judge, noise, run, study
+from qhybrid.commands import bench, config, doctor, export, inspect, judge, noise, run, runs, study
 from qhybrid.commands.terminal import print_everywhere
 from qhybrid.errors import Interrupted, QHybridError
 from qhybrid.files import DISK_ERRORS
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for commands in (run, judge, export, study, inspect, doctor):
+for commands in (run, judge, runs, export, study, inspect, doctor):
     app.add_typer(commands.app)
 app.add_typer(hardware_app, name="hardware")
 app.add_typer(noise.app, name="noise")

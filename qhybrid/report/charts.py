@@ -41,6 +41,27 @@ def training_chart(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return _png(figure)
 
 
+def loss_chart(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+    """Loss of several runs over optimizer steps.
+
+    Args:
+        runs: Rows of `train.jsonl`, at least one, by the name of their run.
+    """
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, rows) in enumerate(runs.items()):
+        losses = [row["loss"] for row in rows]
+        # More runs than colours are told apart by the line.
+        style = ("-", "--", ":")[index // len(_SERIES) % 3]
+        color = _SERIES[index % len(_SERIES)]
+        axes.plot([row["step"] for row in rows], losses, style, color=color, linewidth=1.6, label=name)
+    if all(row["loss"] > 0 for rows in runs.values() for row in rows):
+        axes.set_yscale("log")
+    _dress(axes, "Loss", "optimizer step")
+    axes.legend(frameon=False, fontsize=9, loc="upper right", labelcolor=_INK)
+    return _png(figure)
+
+
 def class_chart(generated: Mapping[str, int], real: Mapping[str, int]) -> bytes:
     """Share of each class among generated and real images."""
     names = list(generated)

@@ -115,7 +115,7 @@ def _images(run: RunDirectory) -> dict[str, str | None]:
 def _training(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not rows:
         return None
-    return {"chart": _embed(training_chart(rows)), "last": rows[-1]}
+    return {"chart": embed(training_chart(rows)), "last": rows[-1]}
 
 
 def _evaluation(result: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _evaluation(result: dict[str, Any]) -> dict[str, Any]:
     ]
     histogram = metrics.get("class_histogram")
     counted = histogram is not None and histogram.get("generated")
-    chart = _embed(class_chart(histogram["generated"], histogram["real"])) if histogram and counted else None
+    chart = embed(class_chart(histogram["generated"], histogram["real"])) if histogram and counted else None
     return {**result, "rows": rows, "class_chart": chart, "by_class": class_rows(metrics)}
 
 
@@ -136,7 +136,7 @@ def _reliance(result: dict[str, Any]) -> dict[str, Any] | None:
     relied = result.get("reliance")
     if relied is None or "untouched" not in relied:
         return None
-    return {**relied, "rows": reliance_rows(relied), "chart": _embed(reliance_chart(relied))}
+    return {**relied, "rows": reliance_rows(relied), "chart": embed(reliance_chart(relied))}
 
 
 def _model(run: RunDirectory) -> dict[str, Any] | None:
@@ -148,7 +148,7 @@ def _model(run: RunDirectory) -> dict[str, Any] | None:
     checkpoint = load_checkpoint(run.path)
     found = model_facts(checkpoint)
     if checkpoint.spec is not None:
-        found["circuit"]["chart"] = _embed(circuit_chart(checkpoint.spec.circuit))
+        found["circuit"]["chart"] = embed(circuit_chart(checkpoint.spec.circuit))
     return found
 
 
@@ -197,8 +197,9 @@ def _one_picture(images: NDArray[Any], exact: NDArray[Any] | None = None, labels
 
 
 def _picture(path: Path) -> str | None:
-    return _embed(path.read_bytes()) if path.is_file() else None
+    return embed(path.read_bytes()) if path.is_file() else None
 
 
-def _embed(png: bytes) -> str:
+def embed(png: bytes) -> str:
+    """A PNG picture as the address of an image element, so that the page needs no other file."""
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
