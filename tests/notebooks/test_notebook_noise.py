@@ -65,7 +65,8 @@ def test_the_noise_notebook_shows_its_figures_and_says_what_its_numbers_say(exec
         assert losses[-1] < 0.6 * losses[0], name
         ways = facts["comparisons"][name]
         assert ways["exact"]["pixel_difference"] == 0
-        assert ways["device"]["pixel_difference"] > 0
+        # The label goes through the circuit alone, so shots and device show in the images.
+        assert ways["device_and_shots"]["pixel_difference"] > 0.3
     assert facts["left"] is False
     # What section 5 says of the record.
     for metric, better in (("class_accuracy", np.greater), ("kid", np.less)):

@@ -30,8 +30,8 @@ def kernel(*, lean: bool = False, from_python: bool = False) -> Callable[[Functi
     process compiles anew and says so once. It is valid while no module of the engine changes.
 
     Args:
-        lean: Whether it does without reference counts: the code is smaller, compiles faster and, for small states, runs faster. The
-            kernel must neither allocate arrays, nor return, nor assign slices of them.
+        lean: Whether it does without reference counts: the code is smaller, compiles faster and, for small states,
+            runs faster. The kernel must neither allocate arrays, nor return, nor assign slices of them.
         from_python: Whether Python calls the kernel, not only other kernels. What turns Python's objects into the
             kernel's arguments is a third of the time that it takes to compile.
     """
