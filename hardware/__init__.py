@@ -8,6 +8,7 @@ The names below are imported when first used, so that `import hardware` costs no
     primitives   options, what a job will execute, sending it, judging its result; the only door to Runtime's primitives
     jobs         each job's line in jobs.jsonl, its tags, its stored result; jobs found again, sent and paid for once
     planning     executions, jobs and seconds before anything is sent; the budget; which denoising steps use the device
+    estimation   expectation values of any circuit on a device through Qiskit's estimator interface
     inference    reverse diffusion whose bottleneck a device evaluates, and that can stop before any step and go on
     comparison   exact simulation, noisy simulation and device on the angles of a run, and their images
     runs         a run directory's way from plan to images: plan, submit, fetch, infer, replay, variants, status;
@@ -24,6 +25,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hardware.estimation.estimator import device_estimator
     from hardware.noise.bank import draw_noise
     from hardware.placement.transpilation import transpile
     from hardware.runs.at_service import cancel, close, list_jobs, wait
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "cancel": "runs.at_service",
     "close": "runs.at_service",
+    "device_estimator": "estimation.estimator",
     "draw_noise": "noise.bank",
     "export": "runs.export",
     "fetch": "runs.stages",
@@ -50,6 +53,7 @@ _HOMES = {
 __all__ = [
     "cancel",
     "close",
+    "device_estimator",
     "draw_noise",
     "export",
     "fetch",
