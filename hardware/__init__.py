@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardware.estimation.estimator import device_estimator
+    from hardware.estimation.evaluation import evaluate
     from hardware.noise.bank import draw_noise
     from hardware.placement.transpilation import transpile
     from hardware.runs.at_service import cancel, close, list_jobs, wait
@@ -39,6 +40,7 @@ _HOMES = {
     "close": "runs.at_service",
     "device_estimator": "estimation.estimator",
     "draw_noise": "noise.bank",
+    "evaluate": "estimation.evaluation",
     "export": "runs.export",
     "fetch": "runs.stages",
     "infer": "runs.stages",
@@ -55,6 +57,7 @@ __all__ = [
     "close",
     "device_estimator",
     "draw_noise",
+    "evaluate",
     "export",
     "fetch",
     "infer",

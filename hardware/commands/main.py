@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from hardware.commands.at_service import cancel, close, export, jobs, wait
+from hardware.commands.evaluate import evaluate
 from hardware.commands.noise import noise
 from hardware.commands.options import (
     BackendOption,
@@ -217,7 +218,7 @@ def compare(
     _print_json(comparison) if as_json else _console.print(variants_table(comparison))
 
 
-for command in (jobs, wait, cancel, close, export, noise):
+for command in (evaluate, jobs, wait, cancel, close, export, noise):
     app.command()(command)
 
 

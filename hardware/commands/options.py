@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -95,16 +95,19 @@ PLAN_OPTIONS: dict[str, Any] = {
 _KEYS = {"floor": "pack_floor", "spacing": "pack_spacing", "dd": "dynamical_decoupling"}
 
 
-def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_plan_options(command: Callable[..., None], names: Iterable[str] = tuple(PLAN_OPTIONS)) -> Callable[..., None]:
     """Give a command the options of a plan; it receives those that were used as `options`, ready for `run_config`.
 
     Args:
-        command: Function of the command, whose first parameter is RUN and which has a parameter called `options`.
+        command: Function of the command, whose first parameter is its argument and which has a parameter called
+            `options`.
+        names: Names of the options that it gets, by default all.
     """
     first, *others = inspect.signature(command, eval_str=True).parameters.values()
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in PLAN_OPTIONS.items()
+        if name in names
     ]
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in others if parameter.name != "options"
@@ -112,7 +115,7 @@ def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **values: Any) -> None:
-        options = {name: values.pop(name, None) for name in PLAN_OPTIONS}
+        options = {name: values.pop(name, None) for name in names}
         command(*arguments, **values, options=parsed_options(options))
 
     signature = inspect.Signature([first, *shared, *own])

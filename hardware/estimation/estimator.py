@@ -27,7 +27,7 @@ from hardware.jobs.runner import JobRunner
 from hardware.jobs.tasks import Allowance, Bill, Task
 from hardware.placement.program import Program, without_idle_qubits
 from hardware.placement.transpilation import Transpiled
-from hardware.planning.costs import part_sizes, round_cost
+from hardware.planning.costs import RoundCost, part_sizes, round_cost
 from hardware.primitives.execution import Expectations, collect, expected_job
 from hardware.primitives.options import RESULT_OPTIONS, job_options
 from hardware.service.backends import LEAST_BUSY, device_name, is_local, known_device, without_device
@@ -58,6 +58,21 @@ class EstimatorBill:
     executions: int
     seconds: float
     spent: float
+
+
+@dataclass(frozen=True)
+class Price:
+    """What some pubs will take on the device.
+
+    Attributes:
+        jobs: Number of jobs.
+        executions: Circuit executions of all of them.
+        seconds: Estimated device time in seconds.
+    """
+
+    jobs: int
+    executions: int
+    seconds: float
 
 
 class DeviceEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyped
@@ -145,6 +160,29 @@ class DeviceEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyp
             results.append(item.answer(found, told))
         return submitted(lambda _: PrimitiveResult(results, metadata={"version": 2}), [])
 
+    def price(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> Price:
+        """What pubs will take, stored results left out of account; nothing is sent.
+
+        Args:
+            pubs: Pubs as for `run`.
+            precision: Precision of pubs that state none.
+
+        Raises:
+            HardwareError: As for `run`, but for the jobs.
+        """
+        questions, _ = questions_of([EstimatorPub.coerce(pub, precision) for pub in pubs], self.shots)
+        costs = [self._cost(question, self._programs(question)[0]) for question in questions]
+        return Price(
+            jobs=sum(cost.jobs for cost in costs),
+            executions=sum(cost.executions for cost in costs),
+            seconds=sum(cost.seconds for cost in costs),
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Shots, level and mitigation, JSON-able."""
+        return {name: value for name, value in self._config.model_dump().items() if name in OPTIONS}
+
     def bill(self) -> EstimatorBill:
         """What was asked for and taken so far."""
         sent = [row for row in self.state.log.rows() if row["event"] == "submitted"]
@@ -159,7 +197,7 @@ class DeviceEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyp
         )
 
     def _answer(self, question: Question) -> tuple[Evaluation, Expectations]:
-        config = self._config.model_copy(update={"shots": question.shots})
+        config = self._config_of(question)
         device, executed = self._programs(question)
         evaluation, works = self._works(question, device, config)
         task = Task(
@@ -210,7 +248,7 @@ class DeviceEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyp
 
     def _works(self, question: Question, device: Program, config: HardwareConfig) -> tuple[Evaluation, list[Work]]:
         """The jobs of a question, named by their content and by how often this process has asked for the same."""
-        cost = round_cost(without_idle_qubits(device), config, len(question.points))
+        cost = self._cost(question, device)
         stops = np.cumsum([0, *part_sizes(len(question.points), cost.jobs)])
         parts = [question.points[begin:end] for begin, end in itertools.pairwise(stops)]
         settings = self._settings(config)
@@ -234,6 +272,12 @@ class DeviceEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyp
             self.state.note(known)
         self._asked[first] += 1
         return known, [replace(work, step=known.number) for work in works]
+
+    def _cost(self, question: Question, device: Program) -> RoundCost:
+        return round_cost(without_idle_qubits(device), self._config_of(question), len(question.points))
+
+    def _config_of(self, question: Question) -> HardwareConfig:
+        return self._config.model_copy(update={"shots": question.shots})
 
     def _settings(self, config: HardwareConfig) -> dict[str, Any]:
         """What decides a result beside circuit, parameters and chance."""
@@ -291,7 +335,8 @@ def device_estimator(
         backend = known_device(backend, state.kept_device(), fractional_gates=config.fractional_gates)
     if not is_local(backend) and budget is None and state.budget.seconds() is None:
         raise HardwareError(
-            f"`{device_name(backend)}` is a real device: name the seconds that the estimator may take there by `budget`"
+            f"`{device_name(backend)}` is a real device: name the seconds that may be taken there in all by `budget` "
+            "(--budget-seconds)"
         )
     estimator = DeviceEstimator(spec, backend, state, config, wait_seconds, echo)
     state.budget.promise(budget)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -138,6 +139,10 @@ class EstimatorState:
             RunDirectoryError: A file is damaged.
         """
         circuit, name = spec.content_hash(), str(backend.name)
+        if self.begun and not self.evaluations():
+            # Nothing was asked for, so nothing stands in the way of another circuit or device.
+            shutil.rmtree(self.path / "placed", ignore_errors=True)
+            self._file.unlink()
         if self.begun:
             known = self._identity()
             if (known.circuit, known.backend) != (circuit, name):

@@ -254,6 +254,7 @@ def test_what_does_not_fit_is_one_line(make: Callable[..., DeviceEstimator], tmp
     circuit = own_spec().circuit
     changed = own_spec()
     changed.circuit.x(0)
+    estimator.run([(circuit, "ZII", POINTS[0])])
     large = CircuitSpec("large", QuantumCircuit(6), (), (), (SparsePauliOp("Z" * 6),))
     with pytest.raises(HardwareError, match="holds the evaluations of another circuit: name another folder"):
         hardware.device_estimator(changed, "fake_manila", folder=tmp_path / "estimator")
