@@ -17,6 +17,7 @@ Images = NDArray[np.uint8]
 _CELL = 64  # smallest side of an image in a grid, in screen pixels
 _LARGE_CELL = 96  # the same in rows to be compared
 _GAP = 4
+_FRAME_MS, _LAST_FRAME_MS = 100, 2000
 _BACKGROUND = 255
 _INK = (70, 76, 88)
 
@@ -36,6 +37,30 @@ def image_grid(images: Images, path: str | Path, columns: int | None = None) -> 
     if columns is not None and columns < 1:
         raise EvaluationError(f"columns is {columns}: a grid needs at least 1")
     _save(Image.fromarray(_tile(rgb, columns or int(np.ceil(np.sqrt(len(rgb)))))), path)
+
+
+def animated_grid(frames: Sequence[Images], path: str | Path, columns: int) -> None:
+    """Write grids one after the other as an animated PNG that stays for two seconds on the last one and begins anew.
+
+    A reader that knows no animated PNG shows the last grid.
+
+    Args:
+        frames: Images of each frame, as for `image_grid`; all of one shape.
+        path: The PNG file; written atomically.
+        columns: Images per row, at least 1.
+
+    Raises:
+        EvaluationError: No frames, or an array that is not uint8 images.
+    """
+    if not frames:
+        raise EvaluationError("an animation needs at least 1 frame")
+    grids = [Image.fromarray(_tile(_as_rgb(images), columns)) for images in frames]
+    times = [_FRAME_MS] * (len(grids) - 1) + [_LAST_FRAME_MS]
+    with atomic_path(Path(path)) as temporary:
+        # The first picture is not part of the animation: it stands where none can be shown.
+        grids[-1].save(
+            temporary, format="PNG", save_all=True, default_image=True, append_images=grids, duration=times, loop=0
+        )
 
 
 def labelled_rows(rows: Sequence[tuple[str, Images]], path: str | Path, heads: Sequence[str] = ()) -> None:

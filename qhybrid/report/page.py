@@ -13,12 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from qhybrid.config import dump_config
+from qhybrid.config import RunConfig, dump_config
 from qhybrid.errors import RunDirectoryError
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.evaluation.record import read_evaluation
 from qhybrid.files import DamagedFileError, read_npz, write_text
-from qhybrid.pictures.grids import labelled_rows
+from qhybrid.pictures.grids import animated_grid, image_grid, labelled_rows
 from qhybrid.progress import duration
 from qhybrid.report.charts import circuit_chart, class_chart, reliance_chart, training_chart
 from qhybrid.report.device_files import read_device_files
@@ -26,8 +26,10 @@ from qhybrid.report.model_facts import model_facts
 from qhybrid.report.reliance_view import class_rows, reliance_rows
 from qhybrid.report.summary import core_in_words, first_lines
 from qhybrid.rundir import RunDirectory
+from qhybrid.sampling.frames import denoising_frames
 
 _SHOWN = 16
+_FILMED, _MOST_FRAMES = 10, 25
 # What a metric's row shows of an entry that does not say it.
 _UNKNOWN = {"reason": None, "floor": None, "interval": None, "n_generated": None, "n_real": None}
 
@@ -63,6 +65,7 @@ def _write_page(run: RunDirectory) -> Path:
         yaml=dump_config(config),
         meta=run.meta(),
         images=_images(run),
+        film=_film(run, config),
         training=_training(rows),
         evaluation=None if evaluation is None else _evaluation(evaluation),
         reliance=None if evaluation is None else _reliance(evaluation),
@@ -110,6 +113,28 @@ def _images(run: RunDirectory) -> dict[str, str | None]:
         "real": _picture(folder / "real.png"),
         "nearest": _picture(folder / "nearest.png"),
     }
+
+
+def _film(run: RunDirectory, config: RunConfig) -> dict[str, Any] | None:
+    """How the first images form out of noise: an animation and the last picture of it, `steps` and `n`.
+
+    Only of a run that was sampled, whose noise is at hand then; not where each step would be a job of Aer's.
+    """
+    from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
+
+    sampling = config.sampling
+    has_core = config.model.bottleneck.core.name != "none"
+    slow = has_core and config.quantum.simulator == "aer"
+    if sampling is None or slow or not run.images_file.exists() or latest_checkpoint(run) is None:
+        return None
+    n = min(sampling.images, _FILMED)
+    frames = denoising_frames(load_checkpoint(run.path), sampling, n)
+    shown = frames[np.unique(np.linspace(0, len(frames) - 1, _MOST_FRAMES).astype(int))]
+    with tempfile.TemporaryDirectory() as folder:
+        moving, still = Path(folder) / "film.png", Path(folder) / "still.png"
+        animated_grid(list(shown), moving, columns=n)
+        image_grid(frames[-1], still, columns=n)
+        return {"film": _picture(moving), "still": _picture(still), "steps": len(frames), "n": n}
 
 
 def _training(rows: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,8 @@ def generate_batch(
     seeds: list[int],
     source: NoiseSource,
     labels: Labels | None = None,
+    *,
+    callback: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """One batch of images.
 
@@ -174,6 +177,7 @@ def generate_batch(
         seeds: Seeds of the B images, one per image.
         source: Noise source that `noise_of` gave.
         labels: Labels of the images, `(B,)` or `(B, K)`; `None` for an unconditional model.
+        callback: Called with (k, x) after each step k, x `(B', C, H, W)`; its first B images are those of the seeds.
 
     Returns:
         Generated images, float32 `(B, C, H, W)`, in [-1, 1] up to clipping.
@@ -190,6 +194,7 @@ def generate_batch(
         sampler,
         latents,
         lambda step: image_noise(source, filled, shape, step + 1),
+        callback=callback,
     )
     return images[: len(seeds)].cpu()
 

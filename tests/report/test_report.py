@@ -115,7 +115,7 @@ def test_report_with_every_part(digits, cached, make_run):
         "Repeat this run",
     ]
     # Generated, real, classes, nearest, training, circuit, device images, comparison, layout.
-    assert html.count("data:image/png;base64,") == 9
+    assert html.count("data:image/png;base64,") == 11
     for shown in (
         "n 179 against 359",
         "150",
