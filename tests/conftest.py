@@ -31,6 +31,7 @@ LONGEST = (
     "test_notebook_published_circuit.py",
     "test_service_modes.py",
     "test_service_kills.py",
+    "test_studies_cluster.py",
     "test_studies.py",
     "test_evaluation_reliance.py",
     "test_quantum_layer.py",

@@ -20,6 +20,14 @@ def study(
     overrides: SetOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="[default: runs/<name>]")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each in a process of its own.")] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS|FILE",
+            help="Run on the workers of a Dask cluster: tcp://host:port, or the scheduler file that it wrote.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the cells and the estimated time, and stop.")
     ] = False,
@@ -40,4 +48,4 @@ def study(
         return
     from qhybrid.studies.run import run_study
 
-    run_study(plan, folder, jobs=jobs, echo=typer.echo)
+    run_study(plan, folder, jobs=jobs, scheduler=scheduler, echo=typer.echo)

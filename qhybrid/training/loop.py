@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -98,7 +99,12 @@ def check_start(config: RunConfig, out: str | Path | None, *, resume: bool) -> N
 
 
 def train(
-    config: RunConfig, out: str | Path | None = None, *, resume: bool = False, stages: bool = True
+    config: RunConfig,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    stages: bool = True,
+    pause: Callable[[], bool] = lambda: False,
 ) -> RunDirectory:
     """Train a model into a run directory, writing its log and checkpoints.
 
@@ -110,6 +116,7 @@ def train(
         out: Run directory; by default `runs/<name>-<time>`.
         resume: Whether to go on from the last checkpoint in `out`.
         stages: Whether the stages that the configuration names will follow: one that cannot work is refused now.
+        pause: Asked after each checkpoint whether to stop there, so that another process may go on with `resume`.
 
     Raises:
         QHybridError: Bad configuration, data or output folder, a later stage that cannot work (nothing is written), or
@@ -132,7 +139,7 @@ def train(
             reserve(noise, training_demands(config, trainer.image_shape), _consumer(config))
             _trim_log(run, trainer.step)
         with collected_signals() as interrupted:
-            _run_steps(trainer, run, interrupted)
+            _run_steps(trainer, run, interrupted, pause)
     return run
 
 
@@ -142,7 +149,7 @@ def _consumer(config: RunConfig) -> str:
     return f"training of {config.name}, seed {config.seed} ({digest})"
 
 
-def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> None:
+def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int], pause: Callable[[], bool]) -> None:
     training = trainer.config.training
     main = trainer.accelerator.is_main_process
     with progress("training", training.steps, trainer.step, quiet=not main) as advance:
@@ -156,8 +163,11 @@ def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int]) -> N
                 if main:
                     append_line(run.train_log, json.dumps(row))
             advance(1, note)
-            if interrupted or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps:
+            saved = interrupted or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps
+            if saved:
                 trainer.save(run)
+                if not interrupted and pause():
+                    return
             if interrupted:
                 raise Interrupted(f"stopped at step {trainer.step} of {training.steps}; go on with --resume")
 
