@@ -19,6 +19,7 @@ from qhybrid.config import EvaluationConfig
 from qhybrid.data import ImageData, load_data
 from qhybrid.errors import EvaluationError
 from qhybrid.evaluation.conditional import Judged, class_metrics
+from qhybrid.evaluation.copies import copy_scores
 from qhybrid.evaluation.explanations import TITLES
 from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.memorisation import held_out, nearest_images
@@ -102,6 +103,7 @@ def _evaluate(
             real = Judged(*extractor(data.test), data.test_labels)
             metrics |= class_metrics(Judged(x, p_generated, samples.labels), real, data, config)
         advance(note="classes asked for")
+        metrics |= copy_scores(generated, x, y, data, config)
         metrics |= _memorisation(generated, data, config.seed, run)
         advance(note="memorisation")
     if samples.labels is not None:

@@ -22,6 +22,9 @@ Images = NDArray[np.uint8]
 MINIMUM = 8
 """Fewest held-out images for a comparison that says anything."""
 
+COPY_RATIO = 1 / 3
+"""An image counts as a copy if its nearest training image is this much nearer than the second nearest."""
+
 _BLOCK = 2000
 _DRAWS = 20
 _MAX_QUERIES = 2000
@@ -96,6 +99,32 @@ def nearest_distances(queries: Images, train: Images, reference: Images, rng: np
     to_train = _distances(queries, train)
     nearest = np.stack([to_train[:, rng.permutation(len(train))[:size]].min(axis=1) for _ in range(draws)])
     return NearestDistances(nearest, _distances(queries, reference[:size]).min(axis=1))
+
+
+def are_copies(queries: Images, train: Images) -> NDArray[np.bool_]:
+    """Which images are copies: nearer to one training image than a third of the distance to every other one.
+
+    The rule of Yoon et al. ("Diffusion probabilistic models generalize when they fail to memorize", 2023) and of Gu et
+    al. (arXiv 2310.02664). It needs no held-out images and no threshold in grey levels: an image that follows the law
+    lies about as far from the nearest as from the second nearest.
+
+    Args:
+        queries: Images to be judged, uint8 `(N, H, W, C)`.
+        train: Training images, uint8 `(M, H, W, C)`; equal ones count once.
+
+    Returns:
+        One truth value for each image, `(N,)`.
+
+    Raises:
+        EvaluationError: Fewer than two different training images.
+    """
+    different = np.unique(train, axis=0)
+    if len(different) < 2:
+        raise EvaluationError(
+            f"copies: {len(different)} different training images, at least 2 are needed: raise `data.n_train`"
+        )
+    nearest = np.partition(_distances(queries, different), 1, axis=1)
+    return np.asarray(nearest[:, 0] < COPY_RATIO * nearest[:, 1])
 
 
 def nearest_images(queries: Images, pool: Images) -> tuple[Images, Floats]:

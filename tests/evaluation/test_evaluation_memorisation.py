@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from qhybrid.config import DataConfig
+from qhybrid.config import DataConfig, EvaluationConfig
 from qhybrid.data import load_data
 from qhybrid.errors import EvaluationError
-from qhybrid.evaluation.memorisation import held_out, nearest_distances, nearest_images
+from qhybrid.evaluation.copies import copy_scores
+from qhybrid.evaluation.memorisation import are_copies, held_out, nearest_distances, nearest_images
 
 
 @pytest.fixture
@@ -80,3 +81,35 @@ def test_too_few_held_out_images_are_refused(digits, rng):
     small = replace(digits, **empty, test=digits.test[:9], test_labels=digits.test_labels[:9])
     with pytest.raises(EvaluationError, match="9 held-out images, at least 16"):
         held_out(small, rng)
+
+
+def test_a_copy_is_three_times_nearer_to_one_training_image_than_to_the_others():
+    train = np.zeros((3, 8, 8, 1), np.uint8)
+    train[1], train[2] = 100, 100
+    queries = np.zeros((4, 8, 8, 1), np.uint8)
+    # From 0 and 100: 0 and 100, 24 and 76, 26 and 74, 50 and 50.
+    queries[1], queries[2], queries[3] = 24, 26, 50
+    assert are_copies(queries, train).tolist() == [True, True, False, False]
+    with pytest.raises(EvaluationError, match=r"1 different training images.*n_train"):
+        are_copies(queries, train[1:])
+
+
+def test_a_copy_machine_is_flagged_and_its_kid_without_copies_is_that_of_the_rest(digits, rng):
+    real = digits.test[:200]
+    noisy = np.clip(digits.train[:60].astype(int) + rng.integers(-8, 9, digits.train[:60].shape), 0, 255)
+    generated = np.concatenate([real[:40], noisy.astype(np.uint8)])
+    # Features in which copies are told from fresh images: not those of a classifier, for which both are digits.
+    x, y = (images.reshape(len(images), -1) / 255 for images in (generated, digits.test[200:]))
+    config = EvaluationConfig(kid_subsets=5, kid_subset_size=20)
+    found = copy_scores(generated, x, y, digits, config)
+    assert found["copies"]["value"] == pytest.approx(0.6, abs=0.02)
+    assert found["copies"]["interval"][0] > 0.4
+    assert found["copies"]["floor"]["value"] < 0.02
+    assert found["kid_without_copies"]["n_generated"] == 100 - round(100 * found["copies"]["value"])
+    without = copy_scores(generated[:40], x[:40], y, digits, config)
+    assert without["copies"]["value"] == 0
+    assert without["kid_without_copies"]["value"] == pytest.approx(found["kid_without_copies"]["value"], abs=1e-3)
+    machine = copy_scores(digits.train, digits.train.reshape(100, -1) / 255, y, digits, config)
+    assert machine["copies"]["value"] == 1.0
+    assert machine["kid_without_copies"]["value"] is None
+    assert "0 of 100 images are no copies" in machine["kid_without_copies"]["reason"]
