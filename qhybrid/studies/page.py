@@ -54,6 +54,7 @@ class _Compared:
     interval: Pair | None
     p: FiniteFloat | None
     p_holm: FiniteFloat | None
+    interval_bca: Pair | None = None
     margin: FiniteFloat | None = None
     p_equal_holm: FiniteFloat | None = None
     detectable: FiniteFloat | None = None

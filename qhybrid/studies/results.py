@@ -18,6 +18,7 @@ from qhybrid.stored import read_stored
 from qhybrid.studies.plan import Cell, Levels, Study, Training, cell_file, failure_file, finished
 from qhybrid.studies.statistics import (
     SIGNIFICANCE,
+    bca_interval,
     detectable_difference,
     equivalence_p,
     holm,
@@ -229,6 +230,7 @@ def _compare(values: Values, reference: Values, margin: float | None) -> dict[st
         "n_pairs": len(differences),
         "difference": float(np.mean(differences)) if differences else None,
         "interval": _listed(mean_interval(differences)),
+        "interval_bca": _listed(bca_interval(differences)),
         "p": sign_flip_p(differences) if differences else None,
         "margin": margin,
         "p_equal": equivalence_p(differences, margin) if differences and margin is not None else None,

@@ -11,6 +11,7 @@ from qhybrid.evaluation.intervals import CONFIDENCE, Interval
 from qhybrid.seeds import plain_generator
 
 _BOOTSTRAP_REPEATS = 20_000
+_BCA_REPEATS = 9_999
 _EXACT_UP_TO = 20
 _FEWEST = 5
 _RANDOM_FLIPS = 100_000
@@ -37,6 +38,28 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     draws = plain_generator(0).integers(0, count, (_BOOTSTRAP_REPEATS, count))
     low, high = np.quantile(sample[draws].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def bca_interval(values: Sequence[float]) -> Interval | None:
+    """Bias-corrected and accelerated bootstrap interval of a mean (Efron 1987); `None` for fewer than five values.
+
+    It follows the skewness of the values and lacks what `mean_interval` makes up for: of 10 values it holds the mean in
+    about 90 % of cases, not 95. So verdicts quote `mean_interval`, and this one stands beside it.
+
+    Args:
+        values: One per pair, in the units of the metric.
+    """
+    from scipy.stats import bootstrap
+
+    if len(values) < _FEWEST:
+        return None
+    sample = np.asarray(values, dtype=np.float64)
+    if np.ptp(sample) == 0:
+        return float(sample[0]), float(sample[0])
+    found = bootstrap(
+        (sample,), np.mean, n_resamples=_BCA_REPEATS, confidence_level=CONFIDENCE, method="BCa", rng=plain_generator(0)
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
