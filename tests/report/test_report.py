@@ -114,7 +114,7 @@ def test_report_with_every_part(digits, cached, make_run):
         "On the device",
         "Repeat this run",
     ]
-    # Generated, real, classes, nearest, training, circuit, device images, comparison, layout.
+    # Generated, real, film, its last picture, classes, nearest, training, circuit, device images, comparison, layout.
     assert html.count("data:image/png;base64,") == 11
     for shown in (
         "n 179 against 359",
