@@ -11,6 +11,10 @@ class BackendError(HardwareError):
     """A backend that does not exist, or that no account gives access to."""
 
 
+class UnreachableError(BackendError):
+    """A service that does not answer at present: asking again later may help."""
+
+
 class BudgetError(HardwareError, ValueError):
     """A plan that takes more device time than allowed."""
 

@@ -37,6 +37,12 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def notice(line: str) -> None:
+    """Say on stderr what keeps a command waiting, so that its output stays what it is."""
+    if not _silent.get():
+        print(line, file=sys.stderr, flush=True)
+
+
 class Advance(Protocol):
     """Report `steps` more done; `note` is shown beside the bar."""
 

@@ -12,7 +12,7 @@ import pytest
 # Third-party parts that change often or are heavy stay behind one door each.
 DOORS = {
     "qiskit_machine_learning": {"qhybrid/quantum/layer/networks.py"},
-    "QiskitRuntimeService": {"hardware/service/backends.py"},
+    "QiskitRuntimeService": {"hardware/service/account.py"},
     "executor_estimator": {"hardware/primitives/execution.py"},
     "executor_sampler": {"hardware/primitives/execution.py"},
 }

@@ -82,7 +82,7 @@ def evaluate(
     from hardware.estimation.estimator import device_estimator
     from hardware.estimation.evaluation import carry_out, parameter_values, price_of
     from hardware.estimation.state import EstimatorState
-    from hardware.service.backends import is_local
+    from hardware.service.account import is_local
 
     wait_seconds = wait_limit(wait_seconds)
     if budget_seconds is not None:

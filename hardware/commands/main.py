@@ -46,28 +46,27 @@ _console = Console()
 
 @app.command()
 def backends(as_json: JsonOption = False) -> None:
-    """List local copies of IBM devices, and what the account offers if there is one."""
+    """List what the account offers if there is one, then the local copies of IBM devices."""
     import warnings
     from dataclasses import asdict
 
-    from hardware.errors import BackendError
-    from hardware.service.backends import describe_backend, ibm_backends, local_names, open_backend
+    from hardware.service.backends import account_rows, describe_backend, local_names, open_backend
 
+    rows, note = account_rows()
+    if not as_json:
+        # Before the local copies are read, which takes a while.
+        if rows:
+            _console.print(backends_table(rows))
+        if note:
+            say(note)
     with warnings.catch_warnings():
         # One snapshot warns that its errors are not typical; they are shown as they are.
         warnings.simplefilter("ignore", UserWarning)
-        rows = [describe_backend(name, open_backend(name)) for name in local_names()]
-    note = None
-    try:
-        rows += [describe_backend(backend.name, backend) for backend in ibm_backends()]
-    except BackendError as error:
-        note = str(error)
+        local = [describe_backend(name, open_backend(name)) for name in local_names()]
     if as_json:
-        _print_json({"backends": [asdict(row) for row in rows], "note": note})
+        _print_json({"backends": [asdict(row) for row in [*rows, *local]], "note": note})
         return
-    _console.print(backends_table(rows))
-    if note:
-        say(note)
+    _console.print(backends_table(local))
 
 
 @app.command()

@@ -30,7 +30,8 @@ from hardware.placement.transpilation import Transpiled
 from hardware.planning.costs import RoundCost, part_sizes, round_cost
 from hardware.primitives.execution import Expectations, collect, expected_job
 from hardware.primitives.options import RESULT_OPTIONS, job_options
-from hardware.service.backends import LEAST_BUSY, device_name, is_local, known_device, without_device
+from hardware.service.account import is_local
+from hardware.service.backends import LEAST_BUSY, device_name, known_device, without_device
 from qhybrid.config import HardwareConfig, build_section
 from qhybrid.locks import exclusive
 from qhybrid.quantum.circuits.spec import CircuitSpec

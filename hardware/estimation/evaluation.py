@@ -14,7 +14,7 @@ from qiskit.providers import BackendV2
 from hardware.errors import HardwareError
 from hardware.estimation.estimator import DeviceEstimator, EstimatorBill, Price, device_estimator
 from hardware.jobs.execution_mode import Echo, silent
-from hardware.service.backends import is_local
+from hardware.service.account import is_local
 from qhybrid.files import atomic_path, write_json
 from qhybrid.interruption import interruptible
 from qhybrid.quantum.circuits.spec import CircuitSpec

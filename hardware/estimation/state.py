@@ -29,7 +29,8 @@ from hardware.jobs.budget import RunBudget
 from hardware.jobs.job_log import JobLog, ResultStore
 from hardware.placement.isa_cache import cached_transpile
 from hardware.placement.transpilation import Transpiled
-from hardware.service.backends import calibration_date, is_local
+from hardware.service.account import is_local
+from hardware.service.backends import calibration_date
 from qhybrid.errors import CircuitError
 from qhybrid.files import append_line, write_json
 from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint

@@ -24,7 +24,8 @@ from hardware.planning.bill import Plan
 from hardware.planning.costs import part_sizes
 from hardware.primitives.execution import Expectations, collect, expected_job
 from hardware.primitives.options import RESULT_OPTIONS, job_options
-from hardware.service.backends import is_local, known_device
+from hardware.service.account import is_local
+from hardware.service.backends import known_device
 from qhybrid.config import HardwareConfig
 from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.rundir import RunDirectory

@@ -24,15 +24,8 @@ from hardware.placement.layout_figure import draw_layout
 from hardware.placement.packing import pack, patch_lines
 from hardware.placement.transpilation import Program, Transpiled
 from hardware.planning.bill import Plan, check_budget, make_plan, plan_key
-from hardware.service.backends import (
-    device_name,
-    is_local,
-    known_device,
-    known_seconds_left,
-    open_backend,
-    with_chosen_device,
-    without_device,
-)
+from hardware.service.account import is_local, known_seconds_left
+from hardware.service.backends import device_name, known_device, open_backend, with_chosen_device, without_device
 from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from qhybrid.config import HardwareConfig, build_section

@@ -17,7 +17,7 @@ from qiskit_ibm_runtime import Batch, Session
 from hardware.errors import HardwareError
 from hardware.jobs.job_log import JobLog
 from hardware.jobs.left_open import WORKLOADS_PAGE, close_one, left_open
-from hardware.service.backends import is_local
+from hardware.service.account import is_local
 from hardware.service.client_faults import NO_SESSIONS, client_errors, judge
 from hardware.service.modes import OPEN_PLAN_HINT, Mode
 from qhybrid.interruption import undisturbed

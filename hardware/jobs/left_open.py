@@ -8,7 +8,7 @@ from typing import Any
 
 from hardware.errors import HardwareError
 from hardware.jobs.job_log import JobLog
-from hardware.service.backends import open_service
+from hardware.service.account import open_service
 from hardware.service.client_faults import client_errors, judge
 from hardware.service.runtime_internals import close_session
 

@@ -21,7 +21,8 @@ from hardware.jobs.tasks import Allowance, Bill, NotSentError, ResultT, Store, T
 from hardware.placement.program import check_isa
 from hardware.primitives.execution import job_sender
 from hardware.primitives.options import addressed
-from hardware.service.backends import is_local
+from hardware.service.account import is_local
+from hardware.service.outages import LOOK_UP_SECONDS
 
 DOWNLOADS = 3
 DOWNLOAD_PAUSE = 0.5
@@ -69,7 +70,10 @@ class JobRunner(Generic[ResultT]):
         # Where it runs: locally that is the simulated part of the device, not the whole.
         self._mode = ExecutionMode(task.executed.backend, bill.mode, log, self._budget_left, echo)
         self._jobs: LocalJobs | ServiceJobs = (
-            LocalJobs(device, self._mode) if self._local else ServiceJobs(reopen, device, self._mode, echo)
+            LocalJobs(device, self._mode)
+            if self._local
+            # Who only looks is told soon.
+            else ServiceJobs(reopen, device, self._mode, echo, LOOK_UP_SECONDS if allowance.new_rounds == 0 else None)
         )
 
     def __enter__(self) -> JobRunner[ResultT]:
@@ -236,14 +240,16 @@ class JobRunner(Generic[ResultT]):
 
     def _download(self, work: Work, job: Any) -> ResultT:
         """The checked result of a job that is done, and paid for: one that is wrong is fetched several times."""
+
+        def take(known: Any) -> ResultT:
+            return self._task.collect(known, work)
+
         for _ in range(0 if self._local else DOWNLOADS - 1):
             try:
-                return self._task.collect(job, work)
+                return self._jobs.read(job, take)
             except ResultError:
                 time.sleep(DOWNLOAD_PAUSE)
-                # The token may have expired since the job was looked at: asking for the job anew renews it.
-                job = self._jobs.retrieve(job.job_id())
-        return self._task.collect(job, work)
+        return self._jobs.read(job, take)
 
     def _without_result(self, work: Work, job: Any, error: ResultError) -> ResultT:
         """A job whose result stays wrong: stop, and if it was wrong in an earlier process already, send it anew.

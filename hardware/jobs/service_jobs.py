@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 from qiskit.providers import BackendV2
 from qiskit_ibm_runtime.exceptions import RuntimeJobNotFound
 
-from hardware.errors import HardwareError, JobError, JobPendingError, UnknownJobError
+from hardware.errors import HardwareError, JobError, JobPendingError, UnknownJobError, UnreachableError
 from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.local_jobs import Sent, Twin
-from hardware.service.backends import calibration_date, require_open, seconds_left
+from hardware.service.account import seconds_left
+from hardware.service.backends import calibration_date, require_open
 from hardware.service.client_faults import client_errors, judge, one_line
+from hardware.service.outages import GROWTH, LONGEST_PAUSE, LOOK_UP_SECONDS, Patience
 from hardware.service.runtime_internals import api_client, failure_reason, instance_of, job_client
 from qhybrid.interruption import undisturbed
 
@@ -31,11 +33,9 @@ ATTEMPTS = 5
 # Seconds that requests are repeated for before a run stops, to be resumed. Our choice: more than a service's restart.
 OUTAGE_SECONDS = 600.0
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 10.0
 # So long a job may exist before the service's search shows it.
 LOOK_SECONDS = 10.0
 LOOK_PAUSE = 0.25
-_GROWTH = 1.5
 FINAL = ("DONE", "ERROR", "CANCELLED")
 
 T = TypeVar("T")
@@ -163,15 +163,7 @@ class ServiceJobs:
         """
         begin, pause = time.monotonic(), FIRST_PAUSE
         while True:
-            holder = [job]
-
-            def look(holder: list[Any] = holder) -> str:
-                if job_client(holder[0]) is not api_client(self.backend):
-                    holder[0] = self.backend.service.job(holder[0].job_id())
-                return str(holder[0].status())
-
-            state = self._patiently(look, f"job {job.job_id()}")
-            job = holder[0]
+            job, state = self._ask_job(job, lambda known: str(known.status()), f"job {job.job_id()}")
             if state in FINAL:
                 return job, state
             left = None if seconds is None else seconds - (time.monotonic() - begin)
@@ -179,7 +171,28 @@ class ServiceJobs:
                 waited = f" after {seconds:g} s" if seconds else ""
                 raise JobPendingError(f"job {job.job_id()} is {state.lower()}{waited}")
             time.sleep(pause if left is None else min(pause, left))
-            pause = min(LONGEST_PAUSE, pause * _GROWTH)
+            pause = min(LONGEST_PAUSE, pause * GROWTH)
+
+    def read(self, job: Any, take: Callable[[Any], T]) -> T:
+        """Take the result of a job that is done; an outage on the way is waited for, and is no fault of the result.
+
+        Args:
+            job: Job object of the client, sent or found.
+            take: Function that asks for the result, and checks it.
+        """
+        return self._ask_job(job, take, f"the result of job {job.job_id()}")[1]
+
+    def _ask_job(self, job: Any, ask: Callable[[Any], T], what: str) -> tuple[Any, T]:
+        """Ask a job for something, and give the job too: it is another object if the token has expired meanwhile."""
+        holder = [job]
+
+        def look() -> T:
+            if job_client(holder[0]) is not api_client(self.backend):
+                holder[0] = self.backend.service.job(holder[0].job_id())
+            return ask(holder[0])
+
+        answer = self._patiently(look, what)
+        return holder[0], answer
 
     def ended_with_mode(self, job: Any) -> bool:
         """Whether a job was cancelled because the service has closed its batch or session."""
@@ -241,7 +254,7 @@ class ServiceJobs:
             if time.monotonic() + pause > end:
                 break
             time.sleep(pause)
-            pause *= _GROWTH
+            pause *= GROWTH
         return self.find(tags, given_up) or Sent(job)
 
     def _look(self, tags: Sequence[str], given_up: Collection[str], seconds: float) -> Sent | None:
@@ -252,7 +265,7 @@ class ServiceJobs:
             if found is not None or time.monotonic() + pause > end:
                 return found
             time.sleep(pause)
-            pause *= _GROWTH
+            pause *= GROWTH
 
     def _with_tags(self, tags: Sequence[str]) -> list[Any]:
         found: list[Any] = self.backend.service.jobs(
@@ -282,24 +295,37 @@ class ServiceJobs:
 
     def _patiently(self, ask: Callable[[], T], what: str) -> T:
         """Ask the service again while it does not answer, with a new token if need be."""
-        begin, pause, reopened = time.monotonic(), FIRST_PAUSE, False
+        patience, reopened = self._waiting(what), False
         while True:
             try:
                 return ask()
+            except UnreachableError as error:
+                # The account could not be opened again; that alone took as long as a look-up may.
+                if self._patience <= LOOK_UP_SECONDS or not patience.waits(str(error), None):
+                    raise
+                self._reopen()
+                continue
             except HardwareError:
                 raise
             except client_errors() as error:
                 fault = judge(error)
-            late = time.monotonic() - begin > self._patience
             if fault.kind == "unauthorized" and not reopened:
                 self._reopen()
                 reopened = True
-            elif fault.kind == "unclear" and not late:
-                time.sleep(pause if fault.pause is None else fault.pause)
-                pause = min(LONGEST_PAUSE, pause * _GROWTH)
-            else:
+            elif fault.kind != "unclear" or not patience.waits(fault.message, fault.pause):
                 raise JobError(f"`{self._name}`, {what}: {fault.message}; go on later with --resume")
 
     def _reopen(self) -> None:
-        self.backend = self._open()
+        """Open the device anew; an outage just then is waited for as any other."""
+        patience = self._waiting("a new token")
+        while True:
+            try:
+                self.backend = self._open()
+                break
+            except UnreachableError as error:
+                if not patience.waits(str(error), None):
+                    raise
         self._mode.move(self.backend)
+
+    def _waiting(self, what: str) -> Patience:
+        return Patience(self._patience, f"`{self._name}`, {what}", self._echo, FIRST_PAUSE)

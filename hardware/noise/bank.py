@@ -26,7 +26,8 @@ from hardware.noise.draw import NoiseDraw, is_complete, plan_noise
 from hardware.noise.results import BitStore, Gathered, gather
 from hardware.noise.yields import JobSize, job_options, job_seconds, split
 from hardware.primitives.execution import collect_bits, expected_job
-from hardware.service.backends import is_local, open_backend
+from hardware.service.account import is_local
+from hardware.service.backends import open_backend
 from hardware.service.modes import require_mode
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.bank import BankRecord, write_bank

@@ -24,7 +24,7 @@ from qiskit.transpiler import InstructionProperties
 from hardware.errors import HardwareError
 from hardware.placement.packing import disjoint_places
 from hardware.placement.program import Program, check_isa, restricted
-from hardware.service.backends import is_local
+from hardware.service.account import is_local
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.simulate import entangling_circuit
 from qhybrid.errors import CircuitError

@@ -11,7 +11,8 @@ from qiskit.providers import BackendV2
 from hardware.errors import HardwareError
 from hardware.noise.circuits import NoiseCircuit
 from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
-from hardware.service.backends import is_local, open_backend, with_chosen_device
+from hardware.service.account import is_local
+from hardware.service.backends import open_backend, with_chosen_device
 from hardware.service.modes import resolve_mode
 from qhybrid.config import NoiseBankConfig, build_section
 from qhybrid.files import write_json

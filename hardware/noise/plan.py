@@ -14,7 +14,8 @@ from hardware.errors import HardwareError
 from hardware.noise.circuits import TILE_QUBITS, NoiseCircuit, fluctuation, superposition
 from hardware.noise.yields import JobSize, bit_rate, executions_for_bits, job_seconds, split
 from hardware.planning.bill import OPEN_PLAN_SECONDS, require_budget
-from hardware.service.backends import calibration_date, device_name, known_seconds_left
+from hardware.service.account import known_seconds_left
+from hardware.service.backends import calibration_date, device_name
 from hardware.service.modes import Mode, has_sessions, resolve_mode
 from hardware.stored_plans import StoredPlan
 from qhybrid.config import NoiseBankConfig

@@ -12,7 +12,7 @@ from qiskit_ibm_runtime.options_models.sampler import SamplerOptions
 from hardware.errors import HardwareError
 from hardware.noise.circuits import NoiseCircuit, readout_errors, repetitions
 from hardware.primitives.execution import expected_job
-from hardware.service.backends import is_local
+from hardware.service.account import is_local
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.bits import HASH_BLOCK, toeplitz_rate
 

@@ -36,7 +36,7 @@ from hardware.primitives.options import MitigatedSamplerOptions, estimator_optio
 from hardware.primitives.patches import PatchJobs, shares
 from hardware.primitives.readout import REGISTER, Readout, sampler_pubs
 from hardware.service.backends import rep_delay
-from hardware.service.client_faults import one_line
+from hardware.service.client_faults import judge, one_line
 from qhybrid.quantum.devices.snapshots import CroppedBackend
 
 __all__ = [
@@ -137,6 +137,7 @@ def collect(job: Any, expected: ExpectedJob, outputs: int, samples: int) -> Expe
 
     Raises:
         ResultError: It is damaged; shots are missing; a shape is wrong; a value is not finite.
+        Exception: The client's own, where the service has not given it.
     """
     if isinstance(job, PatchJobs):
         copies = len(job.jobs)
@@ -252,8 +253,12 @@ def _raw_result(job: Any) -> Any:
         return PrimitiveJob.result(job)
     try:
         return job.result(decoder=[ExecutorResultDecoder])
-    except Exception as error:  # noqa: BLE001  (a damaged result raises whatever the decoder trips over)
-        raise ResultError(f"job {job.job_id()}: its result cannot be read ({one_line(error)})") from None
+    except Exception as error:
+        fault = judge(error)
+        if fault.kind != "refused" or fault.status not in (None, 404):
+            # The service has not given it: nothing is known of the result itself. One that it has lost is no result.
+            raise
+        raise ResultError(f"job {job.job_id()}: its result cannot be read ({fault.message})") from None
 
 
 def _duration(circuit: Any, backend: BackendV2) -> float:

@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hardware.errors import HardwareError, JobError, JobPendingError
+from hardware.errors import HardwareError, JobPendingError, UnknownJobError
 from hardware.inference.workload import open_run
 from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.job_log import JobLog
 from hardware.jobs.left_open import WORKLOADS_PAGE, close_one, left_open, may_be_open
 from hardware.jobs.service_jobs import FINAL, ServiceJobs
 from hardware.runs.flight import Cancelled, cancel_jobs, flight_of, logs, open_jobs, service_jobs
-from hardware.service.backends import open_service
+from hardware.service.account import open_service
+from hardware.service.outages import LOOK_UP_SECONDS
 from qhybrid.interruption import interruptible
 from qhybrid.progress import duration
 from qhybrid.rundir import RunDirectory
@@ -24,8 +25,6 @@ from qhybrid.rundir import RunDirectory
 # Seconds between two looks at jobs that are waited for, and between two lines where nothing changes.
 LOOK_PAUSE = 5.0
 LINE_PAUSE = 60.0
-# A list is to be shown soon, whatever the service does.
-_PATIENCE = 3.0
 _SHOWN = ("job", "plan", "backend", "step", "steps", "part", "session", "local")
 
 
@@ -63,7 +62,7 @@ def list_jobs(run: RunDirectory | str | Path) -> list[dict[str, Any]]:
                     known["charged"] = row["charged"]
     jobs = sorted(found.values(), key=lambda job: str(job["sent"]))
     for name in sorted({str(job["backend"]) for job in jobs if "backend" in job and not job.get("local")}):
-        _ask(service_jobs(directory, name, patience=_PATIENCE), [job for job in jobs if job.get("backend") == name])
+        _ask(directory, name, [job for job in jobs if job.get("backend") == name])
     for job in jobs:
         if job.pop("local", False) and job["state"] == "sent":
             job["state"] = "ended with its process"
@@ -188,19 +187,27 @@ def _progress_words(rows: list[dict[str, Any]], states: dict[str, str]) -> str:
     return words if first is None else f"{words}; {first['job']} is {states[first['job']].lower()}"
 
 
-def _ask(service: ServiceJobs, jobs: list[dict[str, Any]]) -> None:
+def _ask(run: RunDirectory, name: str, jobs: list[dict[str, Any]]) -> None:
     """Fill in what the service knows better: states of jobs that have not ended, and charges that came late."""
-    for known in jobs:
-        if known["state"] != "sent" and known["charged"] is not None:
-            continue
-        try:
-            job = service.retrieve(known["job"])
+    waiting = [known for known in jobs if known["state"] == "sent" or known["charged"] is None]
+    if not waiting:
+        return
+    try:
+        service = service_jobs(run, name, patience=LOOK_UP_SECONDS)
+        for known in waiting:
+            try:
+                job = service.retrieve(known["job"])
+            except UnknownJobError as error:
+                known["note"] = str(error)
+                continue
             if known["state"] == "sent":
                 known["state"] = service.status(job).lower()
             if known["state"] not in ("queued", "running"):
                 known["charged"] = service.charged(job)
-        except JobError as error:
-            known["note"] = str(error)
+    except HardwareError as error:
+        for known in waiting:
+            if known["state"] == "sent":
+                known["note"] = str(error)
 
 
 def _count(jobs: int) -> str:

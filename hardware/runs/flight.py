@@ -18,6 +18,7 @@ from hardware.jobs.left_open import WORKLOADS_PAGE
 from hardware.jobs.service_jobs import FINAL, ServiceJobs
 from hardware.planning.bill import Plan
 from hardware.service.backends import jobs_at
+from hardware.service.outages import LOOK_UP_SECONDS
 from qhybrid.rundir import RunDirectory
 
 CANCEL_ATTEMPTS = 3
@@ -145,7 +146,7 @@ def cancel_jobs(
     cancelled: list[str] = []
     late: list[str] = []
     for name in sorted({str(row["backend"]) for row in rows}):
-        jobs = service_jobs(run, name)
+        jobs = service_jobs(run, name, patience=LOOK_UP_SECONDS)
         for path in logs(run):
             log = JobLog(path)
             for row in (row for row in open_jobs(log) if row["backend"] == name):

@@ -23,7 +23,7 @@ import torch
 from qiskit.providers import BackendV2
 
 from hardware.comparison.expectation_values import compare
-from hardware.errors import BudgetError, HardwareError, JobPendingError, OtherOptionsError
+from hardware.errors import BudgetError, HardwareError, JobPendingError, OtherOptionsError, UnreachableError
 from hardware.inference.evaluator import DeviceEvaluator
 from hardware.inference.references import RunRescaling
 from hardware.inference.reverse_process import ReverseState
@@ -321,6 +321,8 @@ def _advance(workload: Workload, allowance: Allowance, echo: Echo) -> Advance:
             process.run(latest, evaluator, plan.qpu_steps, save)
         except (JobPendingError, NotSentError) as stop:
             message = str(stop)
+        except UnreachableError as outage:
+            raise UnreachableError(f"{outage}; {latest.step} of {plan.steps} steps are done and kept") from None
     finished = latest.step == plan.steps
     if finished:
         workload.save_images(torch.from_numpy(latest.images))

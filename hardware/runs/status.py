@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hardware.errors import HardwareError, JobError, UnknownJobError
+from hardware.errors import HardwareError, UnknownJobError
 from hardware.inference.reverse_process import ReverseState
 from hardware.inference.workload import open_run
 from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
 from hardware.planning.bill import Plan
 from hardware.runs.flight import service_jobs
 from hardware.service.backends import is_local_name
+from hardware.service.outages import LOOK_UP_SECONDS
 from qhybrid.rundir import RunDirectory
 
-# What was written down serves as well, if the service does not answer soon.
-_PATIENCE = 3.0
 UNKNOWN = "not known to the service any more"
 
 
@@ -28,7 +27,7 @@ def status(run: RunDirectory | str | Path) -> dict[str, Any]:
         be asked, if it could not; then the states are the last that were written down.
 
     Raises:
-        HardwareError: Nothing was planned in this run directory; jobs of a real device, and no account.
+        HardwareError: Nothing was planned in this run directory.
     """
     directory = open_run(run)
     file = directory.hardware / "plan.json"
@@ -69,8 +68,8 @@ def _ask_service(run: RunDirectory, plan: Plan, log: JobLog, jobs: dict[str, dic
         for known in waiting:
             known["state"] = "ended with its process"
         return None
-    service = service_jobs(run, plan.backend, patience=_PATIENCE)
     try:
+        service = service_jobs(run, plan.backend, patience=LOOK_UP_SECONDS)
         for known in waiting:
             try:
                 known["state"] = service.status(service.retrieve(known["job"])).lower()
@@ -86,6 +85,6 @@ def _ask_service(run: RunDirectory, plan: Plan, log: JobLog, jobs: dict[str, dic
                 state = f"{service.status(job).lower()}, known by its tags alone"
                 jobs[job.job_id()] = {"job": job.job_id(), "step": step, "part": 0, "state": state}
                 jobs[job.job_id()] |= {"seconds": None, "charged": service.charged(job)}
-    except JobError as error:
+    except HardwareError as error:
         return f"{error}; shown is what was written down last"
     return None

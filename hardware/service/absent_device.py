@@ -15,12 +15,34 @@ from qhybrid.quantum.devices.calibration import SavedBackend
 from qhybrid.quantum.devices.local_device import TargetDevice
 
 
+class AbsentService:
+    """The account's service object where the account cannot be used: whatever is asked of it is refused.
+
+    Args:
+        error: Why it cannot be used; raised by every use.
+    """
+
+    def __init__(self, error: BackendError) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse to be used.
+
+        Args:
+            name: Name of what is asked for.
+
+        Raises:
+            BackendError: Always; it says why.
+        """
+        raise self._error
+
+
 class AbsentDevice(TargetDevice):
     """A device to which nothing can be sent.
 
     Args:
         name: Name of the IBM device.
-        service: The account's `QiskitRuntimeService`.
+        service: The account's `QiskitRuntimeService`, or what stands for it.
         reason: Why the device itself is not at hand, one line.
         kept: The device as it was when the run was planned, if that is known.
 
@@ -35,7 +57,7 @@ class AbsentDevice(TargetDevice):
         self.service = service
         self.reason = reason
         self.calibrated = None if kept is None else kept.calibrated
-        self._instance = service.active_instance()
+        self._instance = None if isinstance(service, AbsentService) else service.active_instance()
 
     def run(self, run_input: Any, **options: Any) -> Any:
         """Refuse to run anything.

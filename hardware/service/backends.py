@@ -1,13 +1,7 @@
-"""Backends by name: an ideal simulator, local copies of IBM devices, IBM devices.
-
-This is the only module that builds a `QiskitRuntimeService`. Accounts come from Qiskit's saved accounts or from the
-environment (`QISKIT_IBM_TOKEN`, ...); a token is never an argument, and never part of a message.
-"""
+"""Backends by name: an ideal simulator, local copies of IBM devices, IBM devices."""
 
 from __future__ import annotations
 
-import logging
-import os
 import statistics
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +10,10 @@ from typing import Any, TypeVar
 from qiskit.providers import BackendV2
 
 from hardware.errors import BackendError
-from hardware.service.absent_device import AbsentDevice
-from hardware.service.client_faults import account_errors, client_errors, one_line
-from hardware.service.runtime_internals import instance_of, limit_waiting, plan_usage, record_errors, repeat_only_reads
+from hardware.service.absent_device import AbsentDevice, AbsentService
+from hardware.service.account import account_plan, is_local, known_seconds_left, open_service, refusal
+from hardware.service.client_faults import client_errors, told
+from hardware.service.runtime_internals import record_errors
 from qhybrid.config import HardwareConfig, NoiseBankConfig
 from qhybrid.errors import CircuitError
 from qhybrid.quantum.devices.calibration import SavedBackend
@@ -28,10 +23,7 @@ IDEAL = "aer"
 LEAST_BUSY = "least_busy"
 _SNAPSHOT_PREFIX = "fake_"
 _DEFAULT_REP_DELAY = 250e-6
-_CONNECT_SECONDS = 10.0
-_READ_SECONDS = 60.0
 ConfigT = TypeVar("ConfigT", HardwareConfig, NoiseBankConfig)
-_SAVE_ACCOUNT = "QiskitRuntimeService.save_account(token=..., instance=...) in Python, or QISKIT_IBM_TOKEN"
 
 
 def open_backend(name: str, *, fractional_gates: bool = False, qubits: int = 1) -> BackendV2:
@@ -68,7 +60,7 @@ def _open(name: str, fractional_gates: bool, qubits: int) -> BackendV2:
             return snapshot(name)
         except CircuitError as error:
             raise BackendError(f"unknown backend `{name}`: {error}") from None
-    return _open_ibm_backend(name, fractional_gates, qubits)
+    return _device_of(open_service(f"backend `{name}`"), name, fractional_gates, qubits)
 
 
 def with_chosen_device(config: ConfigT, name: str) -> ConfigT:
@@ -107,14 +99,18 @@ def known_device(name: str, kept: SavedBackend | None, *, fractional_gates: bool
         fractional_gates: Whether rotations RX and RZZ are offered as native gates.
 
     Raises:
-        BackendError: As for `open_backend`, where nothing was kept, or the account cannot be used at all.
+        BackendError: As for `open_backend`, where nothing was kept.
     """
-    try:
+    if kept is None or is_local_name(name):
         return open_backend(name, fractional_gates=fractional_gates)
+    try:
+        service = open_service(f"backend `{name}`")
     except BackendError as error:
-        if kept is None or is_local_name(name):
-            raise
-        return AbsentDevice(name, open_service(f"backend `{name}`"), str(error), kept)
+        return AbsentDevice(name, AbsentService(error), str(error), kept)
+    try:
+        return _device_of(service, name, fractional_gates, 1)
+    except BackendError as error:
+        return AbsentDevice(name, service, str(error), kept)
 
 
 def without_device(backend: BackendV2, kept: SavedBackend, reason: str) -> AbsentDevice:
@@ -151,13 +147,6 @@ def require_open(backend: BackendV2) -> str | None:
     if state.status_msg == "active":
         return None
     return f"the state of `{backend.name}` is `{state.status_msg}`: jobs wait in its queue until it is active"
-
-
-def is_local(backend: BackendV2) -> bool:
-    """Whether jobs are simulated in this process, at no cost."""
-    from qiskit_ibm_runtime import IBMBackend
-
-    return not isinstance(backend, IBMBackend | AbsentDevice)
 
 
 def device_name(backend: BackendV2) -> str:
@@ -245,39 +234,8 @@ def _queue(backend: BackendV2) -> tuple[int | None, str | None]:
     try:
         state = backend.status()
     except client_errors() as error:
-        return None, one_line(error)
+        return None, told(error)
     return int(state.pending_jobs), str(state.status_msg) if state.operational else f"offline ({state.status_msg})"
-
-
-def account_plan(backend: BackendV2) -> str | None:
-    """The plan under which the account uses a device, in lower case: `open`, ...; `None` for a local backend."""
-    if is_local(backend):
-        return None
-    plans = {item.get("crn"): str(item.get("plan", "")) for item in backend.service.instances()}
-    return plans.get(instance_of(backend), "").lower() or None
-
-
-def seconds_left(backend: BackendV2) -> float | None:
-    """Device time left of the account's plan for a device; `None` for a local backend or without a limit."""
-    if is_local(backend):
-        return None
-    usage = plan_usage(backend)
-    limit = usage.get("usage_limit_seconds") or usage.get("usage_allocation_seconds")
-    if usage.get("usage_limit_reached"):
-        return 0.0
-    return max(0.0, float(limit) - float(usage.get("usage_consumed_seconds", 0))) if limit else None
-
-
-def known_seconds_left(backend: BackendV2) -> float | None:
-    """`seconds_left`, and `None` as well where the service does not say: it is asked again before anything is sent.
-
-    Args:
-        backend: IBM device or local backend.
-    """
-    try:
-        return seconds_left(backend)
-    except client_errors():
-        return None
 
 
 def local_names() -> list[str]:
@@ -298,8 +256,23 @@ def ibm_backends() -> list[BackendV2]:
     except client_errors() as error:
         failures.append(error)
     if failures:
-        raise BackendError(f"the account's devices cannot be listed: {one_line(failures[-1])}")
+        raise refusal("the account's devices cannot be listed", failures[-1])
     return found
+
+
+def account_rows() -> tuple[list[BackendRow], str | None]:
+    """A line for each device that the account offers, and in one line what the service has not told, if anything."""
+    rows: list[BackendRow] = []
+    notes: list[str] = []
+    try:
+        for backend in ibm_backends():
+            try:
+                rows.append(describe_backend(str(backend.name), backend))
+            except client_errors() as error:
+                notes.append(str(refusal(f"backend `{backend.name}` cannot be described", error)))
+    except BackendError as error:
+        notes.append(str(error))
+    return rows, "; ".join(notes) or None
 
 
 _TWO_QUBIT_GATES = frozenset({"cx", "cz", "ecr", "rzz"})
@@ -316,10 +289,9 @@ def _median_error(target: Any, names: list[str]) -> float | None:
     return statistics.median(errors) if errors else None
 
 
-def _open_ibm_backend(name: str, fractional_gates: bool, qubits: int) -> BackendV2:
+def _device_of(service: Any, name: str, fractional_gates: bool, qubits: int) -> BackendV2:
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
-    service = open_service(f"backend `{name}`")
     failures = record_errors(service)
     try:
         backend: BackendV2
@@ -332,7 +304,7 @@ def _open_ibm_backend(name: str, fractional_gates: bool, qubits: int) -> Backend
         return backend
     except QiskitBackendNotFoundError:
         if failures:
-            raise BackendError(f"backend `{name}` cannot be opened: {one_line(failures[-1])}") from None
+            raise refusal(f"backend `{name}` cannot be opened", failures[-1]) from None
         if name == LEAST_BUSY:
             raise BackendError(
                 f"`{LEAST_BUSY}`: no device of the account is online and has at least {qubits} qubits: see `qhybrid "
@@ -343,33 +315,4 @@ def _open_ibm_backend(name: str, fractional_gates: bool, qubits: int) -> Backend
             f"local copies are called `{_SNAPSHOT_PREFIX}...`"
         ) from None
     except client_errors() as error:
-        raise BackendError(f"backend `{name}` cannot be opened: {one_line(error)}") from None
-
-
-def open_service(wanted: str) -> Any:
-    """The account's `QiskitRuntimeService`, its waiting limited.
-
-    Args:
-        wanted: What it is for, the first words of a message.
-
-    Raises:
-        BackendError: There is no account, or it cannot be used.
-    """
-    from qiskit_ibm_runtime import QiskitRuntimeService
-    from qiskit_ibm_runtime.accounts import AccountNotFoundError
-
-    if not os.environ.get("QISKIT_IBM_RUNTIME_LOG_LEVEL"):
-        # It warns of every instance that it uses, on stderr, where a command has one line to say what is wrong.
-        logging.getLogger("qiskit_ibm_runtime").setLevel(logging.CRITICAL)
-    try:
-        service = QiskitRuntimeService()
-        limit_waiting(service, _CONNECT_SECONDS, _READ_SECONDS)
-        repeat_only_reads(service)
-    except AccountNotFoundError:
-        raise BackendError(
-            f"{wanted}: no IBM Quantum account is saved; save one once with {_SAVE_ACCOUNT} in the environment, "
-            f"or choose a local backend: {IDEAL}, {_SNAPSHOT_PREFIX}manila, {_SNAPSHOT_PREFIX}torino, ..."
-        ) from None
-    except account_errors() as error:
-        raise BackendError(f"{wanted}: the IBM Quantum account cannot be used: {one_line(error)}") from None
-    return service
+        raise refusal(f"backend `{name}` cannot be opened", error) from None

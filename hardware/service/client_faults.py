@@ -11,10 +11,11 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hardware.service.runtime_internals import network_errors, saved_tokens
 
+NO_TOKEN = "the token is not accepted"
 SESSION_CLOSED = 1217
 NO_SESSIONS = 1352
 
@@ -23,6 +24,16 @@ Kind = Literal["unauthorized", "session closed", "no sessions", "unclear", "refu
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524})
 # Seconds; a longer `Retry-After` would outlast the time that an outage is waited for (`service_jobs.OUTAGE_SECONDS`).
 _LONGEST_PAUSE = 600.0
+_MEANINGS = {
+    401: NO_TOKEN,
+    403: "the account has no access",
+    404: "the service does not know it",
+    429: "too many requests",
+    502: "the service is away",
+    503: "the service is away",
+    504: "the service is away",
+}
+_LONGEST_REASON = 200
 # An access token is a JSON web token, whose parts begin with `eyJ`; a key follows the word that names it.
 _SECRET = re.compile(r"(?i)\b(bearer|apikey)[\s:=]+\S+|\beyJ[\w-]+\.[\w.-]+")
 
@@ -37,11 +48,13 @@ class Fault:
             does not help.
         message: One line of text that tells what went wrong, without tokens of the account.
         pause: Seconds that the service asks to wait; `None` if it does not say.
+        status: HTTP status of the answer; `None` if there was none, or the error was raised at home.
     """
 
     kind: Kind
     message: str
     pause: float | None
+    status: int | None = None
 
 
 def client_errors() -> tuple[type[Exception], ...]:
@@ -67,15 +80,16 @@ def account_errors() -> tuple[type[Exception], ...]:
 def judge(error: BaseException) -> Fault:
     """What an error of the client means for what was asked."""
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
+    from qiskit_ibm_runtime.accounts import InvalidAccountError
     from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError
 
     chain = list(_chain(error))
-    message = one_line(error)
     codes = {int(code) for code in re.findall(r"(?i)code\W{1,4}(\d{4})\b", str(error))}
     statuses = [int(status) for item in chain if (status := getattr(item, "status_code", None)) not in (None, -1)]
-    responses = [response for item in chain if (response := getattr(item, "response", None)) is not None]
+    responses = [response for item in chain if (response := _response(item)) is not None]
     statuses += [int(response.status_code) for response in responses]
     pause = next((_seconds(response.headers.get("Retry-After")) for response in responses), None)
+    cut = not statuses and any(isinstance(item, (*network_errors(), ConnectionError, TimeoutError)) for item in chain)
     kind: Kind
     if SESSION_CLOSED in codes:
         kind = "session closed"
@@ -86,12 +100,58 @@ def judge(error: BaseException) -> Fault:
         kind = "unauthorized"
     elif any(status in _RETRIED_STATUS for status in statuses):
         kind = "unclear"
-    elif not statuses and any(isinstance(item, (*network_errors(), OSError)) for item in chain):
+    elif cut:
         # No answer at all. Anything else without a status was raised at home, and would be again.
         kind = "unclear"
     else:
         kind = "refused"
-    return Fault(kind, message, pause)
+    if statuses:
+        message = _answer_words(
+            statuses[0], responses, login=any(isinstance(item, InvalidAccountError) for item in chain)
+        )
+    else:
+        message = f"no answer ({chain[-1]})" if cut else str(error)
+    return Fault(kind, one_line(message), pause, statuses[0] if statuses else None)
+
+
+def told(error: BaseException) -> str:
+    """What an error of the client says, one line for people: `401: the token is not accepted; ...`."""
+    return judge(error).message
+
+
+def _answer_words(status: int, responses: list[Any], *, login: bool) -> str:
+    """An answer that is an error: its status, what that means, and what the service said itself."""
+    # The key that logs in is refused with 400.
+    meaning = _MEANINGS[401] if login and status in (400, 401) else _MEANINGS.get(status)
+    if meaning is None:
+        meaning = "the service has failed" if status >= 500 else "the service refuses it"
+    said = next((words for response in responses if (words := _said(response))), "")
+    return f"{status}: {meaning}" + (f"; {said}" if said else "")
+
+
+def _said(response: Any) -> str:
+    """The service's own words in an answer, from any of the forms that they come in; empty if there are none."""
+    try:
+        content = response.json()
+    except ValueError:
+        text = one_line(str(response.text))
+        # Pages for people, of a proxy on the way, are no reason.
+        return text if len(text) <= _LONGEST_REASON and not text.startswith("<") else ""
+    if not isinstance(content, dict):
+        return ""
+    errors = content.get("errors")
+    inner = errors[0] if isinstance(errors, list) and errors else content.get("error", content)
+    if not isinstance(inner, dict):
+        return str(inner)
+    words = next((str(inner[key]) for key in ("message", "errorMessage") if inner.get(key)), "")
+    code = next((inner[key] for key in ("code", "errorCode") if inner.get(key)), None)
+    return f"{words} (code {code})" if words and code is not None else words
+
+
+def _response(error: BaseException) -> Any:
+    """The answer that an error of the client, or of the libraries that log in, holds."""
+    found = getattr(error, "response", None)
+    return getattr(error, "http_response", None) if found is None else found
 
 
 def one_line(error: BaseException | str) -> str:

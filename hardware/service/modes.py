@@ -11,7 +11,7 @@ from typing import Literal
 from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError
-from hardware.service.backends import account_plan
+from hardware.service.account import account_plan
 
 Mode = Literal["job", "batch", "session"]
 OPEN_PLAN_HINT = "an Open plan has no sessions; use --mode job or --mode batch"

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 from qiskit.transpiler import Target
+
+from hardware.service.outages import RepeatedReads
 
 
 def instance_of(backend: BackendV2) -> str:
@@ -47,44 +49,35 @@ def failure_reason(job: Any) -> str | None:
     return job._reason or None
 
 
-def limit_waiting(service: Any, connect_seconds: float, read_seconds: float) -> None:
-    """Limit how long each request of a service object waits; by itself the client waits for ever.
+@contextlib.contextmanager
+def requests_by(policy: RepeatedReads, timeout: tuple[float, float]) -> Iterator[None]:
+    """Let the requests of a service object that is built within be repeated and limited as we say.
+
+    By itself the client repeats every request on errors, for 15 s each, and waits for ever for an answer. A POST that
+    was answered by 500 or 504 may have created a job or a session, and its repetition another one: whoever sends it
+    looks whether it was carried out, and repeats it then.
 
     Args:
-        service: Service object of Runtime's client, a `QiskitRuntimeService`.
-        connect_seconds: Longest time in seconds to wait for the connection.
-        read_seconds: Longest time in seconds to wait for the next bytes of an answer.
+        policy: Policy by which requests are repeated on errors.
+        timeout: Longest time in seconds to wait for the connection, and for the next bytes of an answer.
     """
-    for client in service._get_api_clients().values():
-        client._session._timeout = (connect_seconds, read_seconds)
-
-
-def repeat_only_reads(service: Any) -> None:
-    """Let the client repeat requests on errors only where that makes nothing twice; by itself it repeats every POST.
-
-    A POST that was answered by 500 or 504 may have created a job or a session, and its repetition another one. Whoever
-    sends it looks whether it was carried out, and repeats it then.
-
-    Args:
-        service: Service object of Runtime's client, a `QiskitRuntimeService`.
-    """
+    from qiskit_ibm_runtime.api.session import RetrySession
     from requests.adapters import HTTPAdapter
-    from urllib3.util.retry import Retry
 
-    for client in service._get_api_clients().values():
-        known = client._session.get_adapter("https://").max_retries
-        # Not the client's own class, which repeats a POST whatever the methods are. The last answer is kept, since it
-        # tells status and pause.
-        policy = Retry(
-            total=known.total,
-            connect=known.connect,
-            backoff_factor=known.backoff_factor,
-            status_forcelist=known.status_forcelist,
-            allowed_methods={"GET", "HEAD", "OPTIONS"},
-            raise_on_status=False,
-        )
+    make = RetrySession.__init__
+
+    def made(session: Any, *arguments: Any, **options: Any) -> None:
+        make(session, *arguments, **options)
+        session._timeout = timeout
+        session.hooks["response"].append(lambda answer, **_: policy.outage.answered(answer.status_code))
         for scheme in ("http://", "https://"):
-            client._session.mount(scheme, HTTPAdapter(max_retries=policy))
+            session.mount(scheme, HTTPAdapter(max_retries=policy))
+
+    RetrySession.__init__ = made
+    try:
+        yield
+    finally:
+        RetrySession.__init__ = make
 
 
 def record_errors(service: Any) -> list[Exception]:

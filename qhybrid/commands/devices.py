@@ -36,7 +36,8 @@ def check_devices(config: RunConfig) -> Devices:
         stages.add((config.hardware.backend, config.hardware.fractional_gates))
     if not stages:
         return {}
-    from hardware.service.backends import IDEAL, device_name, is_local, open_backend
+    from hardware.service.account import is_local
+    from hardware.service.backends import IDEAL, device_name, open_backend
     from qhybrid.models.build import circuit_spec
 
     spec = circuit_spec(config)

@@ -8,7 +8,8 @@ from qiskit_ibm_runtime.accounts import management
 from qiskit_ibm_runtime.exceptions import IBMApiError
 
 from hardware.errors import BackendError
-from hardware.service.backends import describe_backend, device_name, is_local, local_names, open_backend, rep_delay
+from hardware.service.account import is_local
+from hardware.service.backends import describe_backend, device_name, local_names, open_backend, rep_delay
 
 
 @pytest.fixture

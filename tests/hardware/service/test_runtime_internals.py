@@ -8,6 +8,7 @@ from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 
 from hardware.service import runtime_internals as internals
 from hardware.service.backends import open_backend
+from hardware.service.outages import Outage, RepeatedReads
 from qhybrid.quantum.devices.snapshots import snapshot
 
 
@@ -22,16 +23,16 @@ def test_a_backend_tells_its_instance_its_client_and_its_usage(service: Loopback
 
 
 def test_every_request_of_a_service_can_be_limited(service: Loopback) -> None:
-    opened = QiskitRuntimeService()
-    internals.limit_waiting(opened, 1.5, 2.5)
+    with internals.requests_by(RepeatedReads(outage=Outage(print, "it")), (1.5, 2.5)):
+        opened = QiskitRuntimeService()
     client = internals.api_client(opened.backend("ibm_manila"))
     # What the client hands to `requests` with each request.
     assert client._session._timeout == (1.5, 2.5)
 
 
 def test_only_requests_that_make_nothing_are_repeated(service: Loopback) -> None:
-    opened = QiskitRuntimeService()
-    internals.repeat_only_reads(opened)
+    with internals.requests_by(RepeatedReads(outage=Outage(print, "it")), (3.0, 60.0)):
+        opened = QiskitRuntimeService()
     client = internals.api_client(opened.backend("ibm_manila"))
     for method, path, ask in (
         ("POST", "/jobs", lambda: client.program_run("executor", "ibm_manila", {}, None, None, None)),

@@ -5,7 +5,8 @@ from hardware_runs import Command
 from loopback import Loopback
 
 from hardware.errors import BackendError
-from hardware.service.backends import describe_backend, ibm_backends, known_seconds_left, open_backend
+from hardware.service.account import known_seconds_left
+from hardware.service.backends import describe_backend, ibm_backends, open_backend
 from qhybrid.rundir import RunDirectory
 
 
