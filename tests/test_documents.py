@@ -106,5 +106,5 @@ def test_keys_of_the_configuration_that_they_name_exist():
     for page in WRITTEN:
         for text in inline(page):
             for key in re.findall(rf"^(?:--set )?((?:{sections})(?:\.[a-z_]+)+)\b(?!\()", text):
-                if not key.endswith((".yaml", ".json", ".html", ".py")):
+                if not key.endswith((".yaml", ".json", ".html", ".py", ".safetensors")):
                     assert key in known | options, f"{name_of(page)}: `{text}`"
