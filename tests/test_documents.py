@@ -10,6 +10,7 @@ import pytest
 import typer
 import yaml
 
+import hardware
 from qhybrid.commands.main import app
 from qhybrid.config import RunConfig
 from qhybrid.config.reference import sections_in
@@ -101,10 +102,11 @@ def keys_of(section, prefix=""):
 
 def test_keys_of_the_configuration_that_they_name_exist():
     known = {*keys_of(RunConfig), *keys_of(StudyConfig)}
+    functions = {f"hardware.{name}" for name in hardware.__all__}
     options = {"data.resize", "data.channels", "data.val_share", "data.test_share", "data.split_seed"}
     sections = "|".join(RunConfig.model_fields)
     for page in WRITTEN:
         for text in inline(page):
             for key in re.findall(rf"^(?:--set )?((?:{sections})(?:\.[a-z_]+)+)\b(?!\()", text):
                 if not key.endswith((".yaml", ".json", ".html", ".py", ".safetensors")):
-                    assert key in known | options, f"{name_of(page)}: `{text}`"
+                    assert key in known | options | functions, f"{name_of(page)}: `{text}`"
