@@ -31,7 +31,7 @@ from hardware.planning.costs import RoundCost, part_sizes, round_cost
 from hardware.primitives.execution import Expectations, collect, expected_job
 from hardware.primitives.options import RESULT_OPTIONS, job_options
 from hardware.service.account import is_local
-from hardware.service.backends import LEAST_BUSY, device_name, known_device, without_device
+from hardware.service.backends import LEAST_BUSY, device_name, known_device, open_backend, without_device
 from qhybrid.config import HardwareConfig, build_section
 from qhybrid.locks import exclusive
 from qhybrid.quantum.circuits.spec import CircuitSpec
@@ -331,9 +331,11 @@ def device_estimator(
     if budget is not None and not (math.isfinite(budget) and budget > 0):
         raise HardwareError(f"budget {budget:g}: give a positive number of seconds, or leave it out for no limit")
     state = EstimatorState(folder)
-    if isinstance(backend, str):
-        backend = state.chosen_device() if backend == LEAST_BUSY and state.begun else backend
-        backend = known_device(backend, state.kept_device(), fractional_gates=config.fractional_gates)
+    if backend == LEAST_BUSY and not state.begun:
+        backend = open_backend(backend, fractional_gates=config.fractional_gates, qubits=spec.num_qubits)
+    elif isinstance(backend, str):
+        name = state.chosen_device() if backend == LEAST_BUSY else backend
+        backend = known_device(name, state.kept_device(), fractional_gates=config.fractional_gates)
     if not is_local(backend) and budget is None and state.budget.seconds() is None:
         raise HardwareError(
             f"`{device_name(backend)}` is a real device: name the seconds that may be taken there in all by `budget` "

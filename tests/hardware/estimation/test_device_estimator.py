@@ -279,3 +279,28 @@ def test_what_does_not_fit_is_one_line(make: Callable[..., DeviceEstimator], tmp
     (tmp_path / "estimator" / "hardware" / "estimator" / "estimator.json").write_text("{}")
     with pytest.raises(RunDirectoryError, match="name another folder"):
         make("fake_manila")
+
+
+def test_the_least_busy_device_is_large_enough_and_stays_the_one(
+    service: Loopback, make: Callable[..., DeviceEstimator]
+) -> None:
+    devices = service.state.devices
+    devices["ibm_manila"].pending, devices["ibm_armonk"].pending = 7, 0
+    estimator = make("least_busy", budget=10.0, shots=16)
+    assert estimator.backend.name == "ibm_manila"
+    estimator.run([(own_spec().circuit, "ZII", POINTS[0])])
+    devices["ibm_manila_two"] = devices["ibm_manila"].__class__(**vars(devices["ibm_manila"]))
+    devices["ibm_manila_two"].configuration = {**devices["ibm_manila"].configuration, "backend_name": "ibm_manila_two"}
+    devices["ibm_manila_two"].pending = 0
+    assert make("least_busy").backend.name == "ibm_manila"
+
+
+def test_results_are_there_though_the_device_is_gone(service: Loopback, make: Callable[..., DeviceEstimator]) -> None:
+    pub = (own_spec().circuit, "ZII", POINTS[0])
+    values = make("ibm_manila", budget=10.0, shots=16).run([pub]).result()[0].data.evs
+    del service.state.devices["ibm_manila"]
+    again = make("ibm_manila", shots=16)
+    assert again.run([pub]).result()[0].data.evs == values
+    with pytest.raises(HardwareError, match="ibm_manila"):
+        again.run([pub])
+    assert len(service.jobs) == 1
