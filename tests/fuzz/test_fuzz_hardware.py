@@ -83,7 +83,7 @@ def test_job_records(data, tmp_path_factory):
         log = JobLog(path)
         log.open_job("c")
         log.given_up("c")
-        log.was_refused("j")
+        log.refused("c")
         log.calibration("k")
         log.seconds_spent("k", local=False)
         log.seconds_spent("k", local=True)
