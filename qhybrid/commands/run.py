@@ -42,7 +42,13 @@ def run(
         return
     from qhybrid.training.loop import check_start
     from qhybrid.training.loop import train as train_model
+    from qhybrid.training.processes import launched_processes
 
+    if launched_processes() > 1:
+        raise ConfigError(
+            f"`qhybrid run` is for one process, not {launched_processes()}: several train with `qhybrid train CONFIG "
+            "--out DIR`, then `qhybrid run CONFIG --out DIR --resume` does the other stages"
+        )
     check_start(settings, out, resume=resume)
     devices.draw_bank(settings, resume, opened)
     if resume:
@@ -75,11 +81,13 @@ def train(
         _print_dry_run(settings)
         return
     from qhybrid.training.loop import train as train_model
+    from qhybrid.training.processes import is_main_process
 
-    if resume:
+    if resume and is_main_process():
         _say_where_it_begins(out)
     directory = train_model(settings, out, resume=resume)
-    typer.echo(f"run directory: {directory.path}")
+    if is_main_process():
+        typer.echo(f"run directory: {directory.path}")
 
 
 @app.command()

@@ -26,8 +26,9 @@ from qhybrid.interruption import collected_signals
 from qhybrid.models.build import build_model, check_trainable
 from qhybrid.preflight import check_stages, later_demands
 from qhybrid.progress import progress
-from qhybrid.rundir import RunDirectory
+from qhybrid.rundir import RunDirectory, default_place
 from qhybrid.training.batches import Batches
+from qhybrid.training.processes import agreed_place, any_process, check_parts, make_accelerator
 from qhybrid.training.trainer import Trainer
 
 
@@ -109,6 +110,7 @@ def train(
     """Train a model into a run directory, writing its log and checkpoints.
 
     On SIGINT or SIGTERM a checkpoint is written and `Interrupted` raised; after SIGKILL the last one is there.
+    Several processes (`torchrun`, `accelerate launch`) share every batch; see `qhybrid.training.processes`.
     A resumed run ends with the weights of one that was never interrupted, bit for bit (CPU, same thread count).
 
     Args:
@@ -122,13 +124,16 @@ def train(
         QHybridError: Bad configuration, data or output folder, a later stage that cannot work (nothing is written), or
             a loss that is not finite.
     """
-    check_start(config, out, resume=resume)
-    begun_here = out is not None and resume and RunDirectory(out).config_file.exists()
-    trainer = prepare(config, RunDirectory(out or "") if begun_here else None, stages=stages)
-    accelerator = trainer.accelerator
+    check_parts(config)
+    accelerator = make_accelerator(config.training)
     main = accelerator.is_main_process
+    if main:
+        check_start(config, out, resume=resume)
+    begun = out is not None and resume and RunDirectory(out).config_file.exists()
+    place, begun = agreed_place(accelerator, Path(out or default_place(config)), begun)
+    trainer = prepare(config, RunDirectory(place) if begun else None, stages=stages and main)
     with accelerator.main_process_first():
-        run = RunDirectory.create(out, config, resume=resume or not main, inputs=trainer.inputs)
+        run = RunDirectory.create(place, config, resume=resume or not main, inputs=trainer.inputs)
     with run.locked() if main else nullcontext():
         folder = latest_checkpoint(run)
         if folder is not None:
@@ -163,12 +168,13 @@ def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int], paus
                 if main:
                     append_line(run.train_log, json.dumps(row))
             advance(1, note)
-            saved = interrupted or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps
+            stopped = any_process(trainer.accelerator, bool(interrupted))
+            saved = stopped or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps
             if saved:
                 trainer.save(run)
-                if not interrupted and pause():
+                if not stopped and pause():
                     return
-            if interrupted:
+            if stopped:
                 raise Interrupted(f"stopped at step {trainer.step} of {training.steps}; go on with --resume")
 
 

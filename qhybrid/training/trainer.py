@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from qhybrid.checkpoints.checkpoint import load_training_state, load_weights, save_checkpoint
-from qhybrid.config import RunConfig, TrainingConfig
+from qhybrid.config import RunConfig
 from qhybrid.data.labels import LabelSpace
 from qhybrid.diffusion.process import ForwardProcess
 from qhybrid.errors import RunDirectoryError, TrainingError
@@ -23,9 +22,9 @@ from qhybrid.models.build import parameter_groups
 from qhybrid.models.unet import UNet
 from qhybrid.rundir import RunDirectory
 from qhybrid.training.batches import Batches
+from qhybrid.training.processes import make_accelerator
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from ema_pytorch import EMA
 
 # Decay of the averaged weights after n steps: 1 - (1 + n) ** -0.75, up to `ema_decay` (ema-pytorch's warm-up).
@@ -78,7 +77,7 @@ class Trainer:
         self.image_shape = image_shape
         self.labels = labels
         self.process = ForwardProcess(config.diffusion)
-        self.accelerator = _accelerator(config.training)
+        self.accelerator = make_accelerator(config.training)
         optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, fused=True)
         self.ema: EMA = EMA(
             model,
@@ -207,17 +206,6 @@ def _moments(state: Mapping[str, Any], groups: list[dict[str, Any]]) -> dict[int
         if not all(tensor.dtype == torch.float32 for tensor in entry.values()) or not entry["step"] >= 0:
             raise ValueError(f"the moments of parameter {index} are out of range")
     return stored
-
-
-def _accelerator(training: TrainingConfig) -> Accelerator:
-    from accelerate import Accelerator
-
-    if training.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("`training.device: cuda`, but this machine has no usable CUDA device: choose auto or cpu")
-    # accelerate decides by this variable as well as by its argument; both must agree for a second run in a process.
-    cpu = training.device == "cpu"
-    os.environ["ACCELERATE_USE_CPU"] = "true" if cpu else "false"
-    return Accelerator(cpu=cpu, mixed_precision=training.mixed_precision)
 
 
 def _gradient_norm(parameters: list[nn.Parameter]) -> float:
