@@ -25,7 +25,7 @@ from qhybrid.evaluation.features import feature_extractor
 from qhybrid.evaluation.memorisation import held_out, nearest_images
 from qhybrid.evaluation.reliance import measure_reliance
 from qhybrid.evaluation.samples import asked_mix, load_samples, members
-from qhybrid.evaluation.scores import class_scores, distance_scores, memorisation_scores
+from qhybrid.evaluation.scores import class_scores, distance_scores, kid_of_training_images, memorisation_scores
 from qhybrid.evaluation.synthetic import synthetic_training
 from qhybrid.files import write_json
 from qhybrid.pictures.grids import image_grid, labelled_rows, pixel_rows, titled_rows
@@ -58,7 +58,8 @@ def evaluate(
 
     Returns:
         What `evaluation.json` holds: `primary_metric`, `features`, `n_generated`, and under `metrics` for each metric
-        `value`, `interval`, `confidence`, `interval_method`, numbers of images, `seed` and `floor`. A metric that needs
+        `value`, `interval`, `confidence`, `interval_method`, numbers of images, `seed` and `floor`; under `kid` also
+        `training_images`, see `kid_of_training_images`. A metric that needs
         more images than there are has `value` null and a `reason`. Under `reliance` see `measure_reliance`; null if it
         was not measured.
 
@@ -86,7 +87,10 @@ def _evaluate(
     run.check_input("data", data.input_file.path, data.input_file.sha256)
     samples = load_samples(run, data)
     generated = samples.images
-    reference = data.test if samples.labels is None else data.test[asked_mix(samples.labels, data, config.seed)]
+    reference, trained_on = data.test, data.train
+    if samples.labels is not None:
+        reference = reference[asked_mix(samples.labels, data.test_labels, config.seed)]
+        trained_on = trained_on[asked_mix(samples.labels, data.train_labels, config.seed)]
     whole = settings.data.classes is None and settings.data.n_train is None
     full = data if whole else load_data(settings.data.model_copy(update={"classes": None, "n_train": None}))
     extractor = feature_extractor(full, seed=config.seed, device=settings.training.device)
@@ -97,6 +101,7 @@ def _evaluate(
         x, p_generated = extractor(generated)
         y, p_real = extractor(reference)
         metrics = distance_scores(x, y, config, advance)
+        metrics["kid"]["training_images"] = kid_of_training_images(extractor(trained_on)[0], y, config)
         metrics |= class_scores(p_generated, p_real, data, wanted, config.seed)
         advance(note="classes")
         if samples.labels is not None:
@@ -147,6 +152,8 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
             line += " [{:.4g}, {:.4g}]".format(*entry["interval"])
         if entry["floor"] is not None:
             line += f", real images: {entry['floor']['value']:.4g}"
+        if entry.get("training_images") is not None:
+            line += f", its training images: {entry['training_images']['value']:.4g}"
         lines.append(line)
     relied = result.get("reliance")
     if relied is not None:

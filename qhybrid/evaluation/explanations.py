@@ -21,7 +21,8 @@ TITLES = {
 
 MEANINGS = {
     "kid": "Distance between generated and real images in the classifier's features (unbiased MMD², cubic kernel). "
-    "0 cannot be told from real; lower is better.",
+    "0 cannot be told from real; lower is better. Where the images trained on keep a distance from the test images "
+    "themselves, a model cannot be expected to come nearer than they.",
     "kid_without_copies": "KID of the images that are no copies of training images: what was learned beside them.",
     "class_accuracy": "Share of images that the classifier puts into the class that was asked for. "
     "Real images reach what stands under “real against real”.",

@@ -33,7 +33,7 @@ def unmeasured(config: RunConfig, data: ImageData) -> dict[str, str]:
     labels = None
     if config.model.condition != "none":
         labels = LabelSpace.of(data).asked(sampling.classes, sampling.images)
-    real = len(data.test) if labels is None else len(asked_mix(labels, data, evaluation.seed))
+    real = len(data.test) if labels is None else len(asked_mix(labels, data.test_labels, evaluation.seed))
     counts = f"{sampling.images} generated and {real} test images"
     least = min(sampling.images, real)
     found = {}

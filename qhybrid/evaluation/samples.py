@@ -119,8 +119,8 @@ def _check_labels(labels: Labels, count: int, data: ImageData) -> None:
         )
 
 
-def asked_mix(labels: Labels, data: ImageData, seed: int) -> Labels:
-    """Places of the test images that conditional ones are compared with: as many as show the classes as asked for.
+def asked_mix(labels: Labels, truth: Labels, seed: int) -> Labels:
+    """Places of the real images that conditional ones are compared with: as many as show the classes as asked for.
 
     Images asked for in equal numbers of each class follow another law than a test set in which one class is rare, and
     would keep their distance however good each class is. Rows of a multi-label set are asked for as often as they
@@ -128,14 +128,14 @@ def asked_mix(labels: Labels, data: ImageData, seed: int) -> Labels:
 
     Args:
         labels: What each generated image was asked to show, `(N,)` or `(N, K)`.
-        data: The data set.
+        truth: What each real image shows, `(M,)` or `(M, K)`.
         seed: Seed of the draw.
     """
-    everything = np.arange(len(data.test))
-    if data.multi_label:
+    everything = np.arange(len(truth))
+    if truth.ndim == 2:
         return everything
     asked, counts = np.unique(labels, return_counts=True)
-    members = [np.flatnonzero(data.test_labels == label) for label in asked]
+    members = [np.flatnonzero(truth == label) for label in asked]
     scale = min((len(own) / n for own, n in zip(members, counts, strict=True) if len(own)), default=0.0)
     order = generator(seed, "evaluation: reference of the classes asked for")
     drawn = [order.permutation(own)[: round(scale * n)] for own, n in zip(members, counts, strict=True)]

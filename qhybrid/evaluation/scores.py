@@ -71,6 +71,26 @@ def kid_score(x: Floats, y: Floats, config: EvaluationConfig, rng: np.random.Gen
     return _judge({"kid": _ANY}, lambda a, b: (kernel_distance(a, b),), x, y, fraction, config, rng)["kid"]
 
 
+def kid_of_training_images(trained_on: Floats, y: Floats, config: EvaluationConfig) -> dict[str, Any] | None:
+    """KID of the real images that a model was trained on, in place of the generated ones.
+
+    A model can at best draw from the law of its training images, and a copy machine does no better than they. Where the
+    two parts of a data set follow different laws (PneumoniaMNIST) this lies far above the floor of test images alone.
+
+    Args:
+        trained_on: Features of the training images, in the mixture of classes that was asked for, `(N, D)`.
+        y: Features of the real test images, `(M, D)`.
+        config: Subsets, neighbours and seed.
+
+    Returns:
+        `value`, `interval` and `n`; None if there are too few images.
+    """
+    entry = kid_score(trained_on, y, config, evaluation_generator(config.seed, "distances"))
+    if entry["value"] is None:
+        return None
+    return {"value": entry["value"], "interval": entry["interval"], "n": len(trained_on)}
+
+
 def _judge(
     names: Mapping[str, tuple[float, float]],
     metric: Metric,

@@ -31,7 +31,14 @@ from qhybrid.sampling.frames import denoising_frames
 _SHOWN = 16
 _FILMED, _MOST_FRAMES = 10, 25
 # What a metric's row shows of an entry that does not say it.
-_UNKNOWN = {"reason": None, "floor": None, "interval": None, "n_generated": None, "n_real": None}
+_UNKNOWN = {
+    "reason": None,
+    "floor": None,
+    "training_images": None,
+    "interval": None,
+    "n_generated": None,
+    "n_real": None,
+}
 
 
 def write_report(run: RunDirectory | str | Path) -> Path:

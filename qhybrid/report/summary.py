@@ -61,6 +61,8 @@ def _how_good(evaluation: Mapping[str, Any] | None) -> str:
         floor = _floor(kid)
         if floor is not None:
             text += f", real images against each other {floor:.3f}"
+        if kid.get("training_images"):
+            text += f", its own training images {kid['training_images']['value']:.3f}"
         parts.append(text)
     accuracy = metrics.get("class_accuracy")
     if accuracy is not None and accuracy["value"] is not None:

@@ -119,11 +119,11 @@ def test_labels_of_a_multi_label_set_are_judged_by_roc_area(rng, digits):
 
 def test_reference_has_the_classes_as_often_as_asked_for(digits):
     counts = np.bincount(digits.test_labels)
-    even = asked_mix(np.arange(1000) % 10, digits, 0)
+    even = asked_mix(np.arange(1000) % 10, digits.test_labels, 0)
     assert np.ptp(np.bincount(digits.test_labels[even])) == 0
     assert len(even) == 10 * counts.min()
     assert len(np.unique(even)) == len(even)
-    uneven = digits.test_labels[asked_mix(np.repeat([3, 7], [300, 100]), digits, 0)]
+    uneven = digits.test_labels[asked_mix(np.repeat([3, 7], [300, 100]), digits.test_labels, 0)]
     assert set(uneven) == {3, 7}
     assert (uneven == 3).sum() == counts[3]
     assert (uneven == 7).sum() == pytest.approx(counts[3] / 3, abs=1)

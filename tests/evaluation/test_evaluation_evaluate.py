@@ -59,6 +59,25 @@ def test_copies_are_reported(digits, cached, make_run):
     assert metrics["memorisation_share"]["value"] == 1.0
     assert metrics["memorisation_share"]["floor"]["value"] < 0.6
     assert metrics["memorisation_ratio"]["value"] == 0.0
+    # A copy machine does as well as what it copies.
+    assert metrics["kid"]["training_images"]["value"] == pytest.approx(metrics["kid"]["value"], abs=1e-12)
+    assert metrics["kid"]["training_images"]["n"] == 100
+
+
+def test_a_data_set_whose_parts_differ_is_seen(digits, cached, tmp_path, make_run):
+    """Test images of other cameras: not even the training images reach the floor, and evaluation says by how much."""
+    darker = {"test_images": (digits.test[..., 0] * 0.4).astype(np.uint8)}
+    for part in ("train", "val", "test"):
+        images, labels = getattr(digits, part)[..., 0], getattr(digits, f"{part}_labels")
+        darker = {f"{part}_images": images, f"{part}_labels": labels[:, None]} | darker
+    np.savez(tmp_path / "darker.npz", **darker)
+    run = make_run(digits.val[:100], data={"name": "npz", "path": str(tmp_path / "darker.npz")})
+    result = evaluate(run)
+    kid = result["metrics"]["kid"]
+    own = kid["training_images"]
+    assert own["n"] == len(digits.train)
+    assert own["interval"][0] > kid["floor"]["value"] + 0.1
+    assert f"its training images: {own['value']:.4g}" in "\n".join(summary_lines(result))
     assert (run.path / "evaluation" / "nearest.png").stat().st_size > 1000
 
 
