@@ -5,10 +5,7 @@ Every file is written to a temporary name beside its place and renamed, so a rea
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
-import subprocess
 import time
 import uuid
 from collections.abc import Mapping
@@ -19,26 +16,14 @@ from typing import Any
 
 from pydantic import FiniteFloat
 
-from qhybrid.config import RunConfig, dump_config, load_config
+from qhybrid.config import RunConfig, changed_keys, dump_config, load_config
+from qhybrid.environment import describe_environment
 from qhybrid.errors import ConfigError, RunDirectoryError
 from qhybrid.files import DamagedFileError, InputFile, check_writable, sha256_of, write_json, write_text
 from qhybrid.locks import HOLDER_FILE, LOCK_FILE, exclusive
 from qhybrid.stored import from_json, read_stored, read_stored_lines
 
 _INPUTS = {"data": "data set", "bank": "noise bank"}
-RECORDED_PACKAGES = (
-    "qhybrid",
-    "torch",
-    "numpy",
-    "qiskit",
-    "qiskit-aer",
-    "qiskit-machine-learning",
-    "qiskit-ibm-runtime",
-    "diffusers",
-    "accelerate",
-    "ema-pytorch",
-    "numba",
-)
 
 
 @dataclass(frozen=True)
@@ -312,56 +297,3 @@ class RunDirectory:
 def default_place(config: RunConfig) -> Path:
     """Where what a configuration makes goes if no place is named: `runs/<name>-<time>`."""
     return Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def describe_environment() -> dict[str, Any]:
-    """Versions, machine and git revision of the code, as recorded in `meta.json`."""
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "versions": {name: installed_version(name) for name in RECORDED_PACKAGES},
-        "git_revision": _git_revision(),
-    }
-
-
-def installed_version(package: str) -> str | None:
-    """Version of an installed package, or `None`."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
-
-
-def changed_keys(stored: Any, wanted: Any, prefix: str = "") -> list[str]:
-    """Leaves in which two nested mappings differ, each as `key: value there, value here`.
-
-    Args:
-        stored: A nested mapping, or a value.
-        wanted: What it is compared with.
-        prefix: Dotted key under which both stand; empty at the root.
-    """
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        return [
-            name
-            for key in sorted(stored.keys() | wanted.keys())
-            for name in changed_keys(stored.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
-        ]
-    return [] if stored == wanted else [f"{prefix}: {stored!r} there, {wanted!r} here"]

@@ -30,7 +30,7 @@ NOISE = COMPILER | {"quantum.noise"}
 ENGINE = NOISE | {"quantum.engine.kernels", "quantum.engine.statevector", "quantum.engine.density"}
 ESTIMATORS = ENGINE | {"quantum.devices", "quantum.estimators"}
 QUANTUM = ESTIMATORS | {"quantum.layer", "quantum.analysis"}
-RUN = CONFIG | {"rundir", "circuit_copies", "data"}
+RUN = CONFIG | {"environment", "rundir", "circuit_copies", "data"}
 TRAINED = RUN | QUANTUM | {"models", "diffusion", "checkpoints"}
 JUDGED = TRAINED | {"pictures", "sampling", "evaluation"}
 ROOMS: dict[str, set[str]] = {
@@ -43,7 +43,8 @@ ROOMS: dict[str, set[str]] = {
     "registry": {"errors"},
     "stored": {"errors", "files"},
     "config": GROUND,
-    "rundir": CONFIG,
+    "environment": set(),
+    "rundir": CONFIG | {"environment"},
     "circuit_copies": CONFIG,
     "data": CONFIG,
     "quantum.circuits": CONFIG,

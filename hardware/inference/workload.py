@@ -28,12 +28,12 @@ from hardware.service.account import is_local, known_seconds_left
 from hardware.service.backends import device_name, known_device, open_backend, with_chosen_device, without_device
 from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from qhybrid.config import HardwareConfig, build_section
+from qhybrid.config import HardwareConfig, build_section, changed_keys
 from qhybrid.data.images import to_uint8
 from qhybrid.errors import CircuitError
 from qhybrid.files import atomic_path, write_json
 from qhybrid.quantum.devices.calibration import SavedBackend, read_calibration, save_calibration
-from qhybrid.rundir import RunDirectory, changed_keys
+from qhybrid.rundir import RunDirectory
 
 SENSITIVITY_IMAGES = 4
 CALIBRATION_FILE = "calibration.json"

@@ -14,10 +14,9 @@ from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
 from hardware.service.account import is_local
 from hardware.service.backends import open_backend, with_chosen_device
 from hardware.service.modes import resolve_mode
-from qhybrid.config import NoiseBankConfig, build_section
+from qhybrid.config import NoiseBankConfig, build_section, changed_keys
 from qhybrid.files import write_json
 from qhybrid.quantum.devices.calibration import save_calibration
-from qhybrid.rundir import changed_keys
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from qhybrid.circuit_copies import with_copies
-from qhybrid.config import RunConfig, build_config
+from qhybrid.config import RunConfig, build_config, changed_keys
 from qhybrid.data.labels import LabelSpace
 from qhybrid.errors import ConfigError, RunDirectoryError
 from qhybrid.files import UNPACKING_ERRORS, atomic_path, read_json, write_json
 from qhybrid.models.build import build_model
 from qhybrid.models.unet import UNet
 from qhybrid.quantum.circuits.spec import CircuitSpec
-from qhybrid.rundir import RunDirectory, changed_keys
+from qhybrid.rundir import RunDirectory
 
 _WEIGHTS, _EMA, _STATE, _CIRCUIT, _META = (
     "model.safetensors",

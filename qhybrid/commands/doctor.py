@@ -10,8 +10,8 @@ from pathlib import Path
 
 import typer
 
+from qhybrid.environment import RECORDED_PACKAGES, installed_version
 from qhybrid.registry import REGISTRIES
-from qhybrid.rundir import RECORDED_PACKAGES, installed_version
 from qhybrid.stored import read_stored
 
 app = typer.Typer()

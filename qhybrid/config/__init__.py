@@ -6,17 +6,12 @@ Unknown keys and wrong types are refused with the key, the value and what is all
 
 from qhybrid.config.choice import Choice
 from qhybrid.config.data import DataConfig
-from qhybrid.config.diffusion import (
-    DiffusionConfig,
-    NoiseConfig,
-    ScheduleConfig,
-    ShareConfig,
-    SimulatedNoiseConfig,
-    TimeDensityConfig,
-)
+from qhybrid.config.differences import changed_keys
+from qhybrid.config.diffusion import DiffusionConfig, ScheduleConfig, TimeDensityConfig
 from qhybrid.config.evaluation import EvaluationConfig, RelianceConfig
 from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
 from qhybrid.config.model import BottleneckConfig, ModelConfig
+from qhybrid.config.noise import NoiseConfig, ShareConfig, SimulatedNoiseConfig
 from qhybrid.config.quantum import CircuitFileConfig, DeviceNoiseConfig, QuantumConfig
 from qhybrid.config.run import RunConfig, build_config, build_section, check_sampling
 from qhybrid.config.sampling import SamplingConfig
@@ -50,6 +45,7 @@ __all__ = [
     "apply_overrides",
     "build_config",
     "build_section",
+    "changed_keys",
     "check_sampling",
     "dump_config",
     "load_config",

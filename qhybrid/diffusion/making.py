@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.config import SimulatedNoiseConfig
-from qhybrid.config.diffusion import QUANTUM_SOURCES
+from qhybrid.config.noise import QUANTUM_SOURCES
 from qhybrid.diffusion.bank import Bank, BankRecord, locked_record, write_bank, write_record
 from qhybrid.diffusion.bits import min_entropy
 from qhybrid.diffusion.certify import LEAST_BITS, LEAST_EVALUATIONS, Certificate, certify_bank

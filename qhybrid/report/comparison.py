@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
-from qhybrid.config import RunConfig
+from qhybrid.config import RunConfig, changed_keys
 from qhybrid.errors import RunDirectoryError
 from qhybrid.evaluation.explanations import MEANINGS, TITLES
 from qhybrid.evaluation.record import read_evaluation
@@ -22,7 +22,7 @@ from qhybrid.report.charts import loss_chart
 from qhybrid.report.model_facts import model_facts
 from qhybrid.report.page import embed, page_template
 from qhybrid.report.summary import core_in_words
-from qhybrid.rundir import RunDirectory, changed_keys
+from qhybrid.rundir import RunDirectory
 
 _SHOWN = 12
 

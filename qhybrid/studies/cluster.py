@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qhybrid.environment import RECORDED_PACKAGES, installed_version
 from qhybrid.errors import RunDirectoryError, StudyError
 from qhybrid.files import write_text
-from qhybrid.rundir import RECORDED_PACKAGES, installed_version
 from qhybrid.stored import read_stored
 from qhybrid.studies.files import Packed, pack, unpack
 from qhybrid.studies.plan import Training, failure_file

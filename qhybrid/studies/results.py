@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
+from qhybrid.environment import describe_environment
 from qhybrid.evaluation.record import read_judged
 from qhybrid.files import write_json
-from qhybrid.rundir import RunDirectory, describe_environment
+from qhybrid.rundir import RunDirectory
 from qhybrid.stored import read_stored
 from qhybrid.studies.plan import Cell, Levels, Study, Training, cell_file, failure_file, finished
 from qhybrid.studies.statistics import (
