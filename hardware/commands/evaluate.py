@@ -15,12 +15,15 @@ from rich.table import Table
 from hardware.commands.options import (
     BackendOption,
     BudgetOption,
+    CostOption,
     JsonOption,
+    PriceOption,
     ResumeOption,
     WaitOption,
     YesOption,
-    finite_seconds,
     ignore,
+    named_budget,
+    require_price,
     say,
     wait_limit,
     with_plan_options,
@@ -69,6 +72,8 @@ def evaluate(
     ] = None,
     backend: BackendOption = None,
     budget_seconds: BudgetOption = None,
+    budget_cost: CostOption = None,
+    price_per_second: PriceOption = None,
     yes: YesOption = False,
     resume: ResumeOption = False,
     wait_seconds: WaitOption = None,
@@ -82,11 +87,14 @@ def evaluate(
     from hardware.estimation.estimator import device_estimator
     from hardware.estimation.evaluation import carry_out, parameter_values, price_of
     from hardware.estimation.state import EstimatorState
+    from hardware.planning.bill import price_words
     from hardware.service.account import is_local
 
     wait_seconds = wait_limit(wait_seconds)
-    if budget_seconds is not None:
-        finite_seconds("--budget-seconds", budget_seconds)
+    budget = named_budget(
+        {"budget_seconds": budget_seconds, "budget_cost": budget_cost, "price_per_second": price_per_second}
+    )
+    require_price(budget)
     if backend is None:
         raise HardwareError("--backend missing: name an IBM device, a local copy such as fake_torino, or aer")
     if out.suffix != ".npz":
@@ -101,12 +109,14 @@ def evaluate(
     points = parameter_values(spec, None if parameters is None else read_values(parameters, spec))
     echo = ignore if as_json else say
     estimator = device_estimator(
-        spec, backend, folder=folder, budget=budget_seconds, wait_seconds=wait_seconds, echo=echo, **options
+        spec, backend, folder=folder, budget=budget.limit, wait_seconds=wait_seconds, echo=echo, **options
     )
     price = price_of(estimator, spec, points)
+    cost = budget.cost_of(price.seconds)
     echo(
         f"{len(points)} parameter sets, {spec.num_outputs} observables on {backend}: {price.jobs} jobs, "
         f"{price.executions:,} executions, {price.seconds:.1f} s of device time"
+        + ("" if cost is None else f", price {price_words(cost)}")
     )
     if not is_local(estimator.backend) and not yes:
         raise HardwareError(

@@ -13,11 +13,14 @@ from rich.table import Table
 from hardware.commands.options import (
     BackendOption,
     BudgetOption,
+    CostOption,
     ModeOption,
+    PriceOption,
     ResumeOption,
     WaitOption,
     YesOption,
     ignore,
+    named_budget,
     say,
     wait_limit,
     with_budget,
@@ -61,6 +64,8 @@ def noise(
     ] = None,
     mode: ModeOption = None,
     budget_seconds: BudgetOption = None,
+    budget_cost: CostOption = None,
+    price_per_second: PriceOption = None,
     seed: Annotated[int | None, typer.Option(help="Of a local simulation.")] = None,
     name: Annotated[str | None, typer.Option(help="By which a configuration may accept the bank.")] = None,
     yes: YesOption = False,
@@ -95,7 +100,8 @@ def noise(
         "name": name,
     }
     path, wanted = _wanted(config, out, {key: value for key, value in given.items() if value is not None})
-    wanted, wait_seconds = with_budget(wanted, budget_seconds), wait_limit(wait_seconds)
+    named = {"budget_seconds": budget_seconds, "budget_cost": budget_cost, "price_per_second": price_per_second}
+    wanted, wait_seconds = with_budget(wanted, named_budget(named)), wait_limit(wait_seconds)
     draw = certificate = None
     if resume and is_complete(path):
         certificate = certify(path)
@@ -127,7 +133,8 @@ def report_certificate(path: Path, certificate: Certificate) -> None:
 
 def noise_table(plan: NoisePlan) -> Table:
     """The bill of a bank."""
-    from hardware.planning.bill import open_plan_words
+    from hardware.commands.tables import budget_words
+    from hardware.planning.bill import open_plan_words, price_words
 
     table = Table(show_header=False, title=f"Plan for {plan.device}")
     circuits = "" if plan.source == "quantum_bits" else f" in patches of {plan.patch[0]}x{plan.patch[1]} pixels"
@@ -143,7 +150,8 @@ def noise_table(plan: NoisePlan) -> Table:
         "executions": f"{plan.executions:,}",
         "normals per execution": f"{plan.yield_per_execution:.3f}",
         "device time": f"{plan.seconds:.1f} s",
-        "budget": "none" if plan.budget_seconds is None else f"{plan.budget_seconds:g} s",
+        **({} if plan.cost is None else {"price": price_words(plan.cost)}),
+        "budget": budget_words(plan.budget),
         "share of an Open plan": open_plan_words(plan.open_plan_share),
         "left on the account": left if plan.quota_share is None else f"{left}, of which {plan.quota_share:.1%}",
     }

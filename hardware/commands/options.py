@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from hardware.errors import HardwareError
 
 if TYPE_CHECKING:
+    from hardware.jobs.budget import Budget
     from qhybrid.config import HardwareConfig, NoiseBankConfig
 
 ConfigT = TypeVar("ConfigT", "HardwareConfig", "NoiseBankConfig")
@@ -40,6 +41,8 @@ DiscardOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModeOption = Annotated[str | None, typer.Option(metavar="auto|job|batch|session", help="Runtime's execution mode.")]
 BudgetOption = Annotated[float | None, typer.Option(help="Refuse a plan of more device time.")]
+CostOption = Annotated[float | None, typer.Option(help="Refuse a plan that costs more; the stricter budget holds.")]
+PriceOption = Annotated[float | None, typer.Option(help="What a second of device time costs by your contract.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what was interrupted.")]
 WaitOption = Annotated[
     float | None, typer.Option(help="Stop waiting for a job after so long; --resume goes on (default: never).")
@@ -90,6 +93,8 @@ PLAN_OPTIONS: dict[str, Any] = {
     ],
     "fractional_gates": FractionalOption,
     "budget_seconds": BudgetOption,
+    "budget_cost": CostOption,
+    "price_per_second": PriceOption,
     "seed": Annotated[int | None, typer.Option(help="Seed of the first image; image i uses seed + i.")],
 }
 _KEYS = {"floor": "pack_floor", "spacing": "pack_spacing", "dd": "dynamical_decoupling"}
@@ -152,7 +157,7 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
     """
     from hardware.jobs.budget import RunBudget
     from hardware.planning.bill import Plan
-    from qhybrid.config import HardwareConfig, build_config
+    from qhybrid.config import BUDGET_KEYS, HardwareConfig, build_config
     from qhybrid.rundir import RunDirectory
 
     directory = RunDirectory.open(run)
@@ -161,34 +166,69 @@ def run_config(run: Path, options: dict[str, Any], *, planned: bool = False) -> 
     stored = directory.hardware / "plan.json"
     if planned and stored.exists():
         base = Plan.load(stored).config
-    given = dict(options)
-    budget = given.pop("budget_seconds", None)
-    if budget is None:
-        # What an earlier command has promised holds before the configuration's own.
-        budget = RunBudget(directory).seconds()
+    given = {name: value for name, value in options.items() if name not in BUDGET_KEYS}
+    # What an earlier command has promised holds before the configuration's own.
+    budget = named_budget(options).over(RunBudget(directory).promised())
     config = build_config({**values, "hardware": {**base, **given}}, f"options and `{directory.config_file}`").hardware
     config = config or HardwareConfig()
     return with_budget(config, budget)
 
 
-def with_budget(config: ConfigT, seconds: float | None) -> ConfigT:
-    """Put `--budget-seconds` into a configuration.
+def with_budget(config: ConfigT, budget: Budget) -> ConfigT:
+    """Put a budget into a configuration, in place of the parts that it names.
 
     A copy is not validated: a budget of 0 is to be refused with the seconds that the plan takes, not as a value.
 
     Args:
         config: The configuration of a run or of a bank.
-        seconds: The option's value; `None` where it was not given, which leaves the configuration as it is.
+        budget: Budget of the command's options, or of earlier commands.
 
     Returns:
         The configuration with this budget.
 
     Raises:
-        HardwareError: The value is not a finite number, which no plan could be held against.
+        HardwareError: A budget in money, and no price.
     """
-    if seconds is None:
-        return config
-    return config.model_copy(update={"budget_seconds": finite_seconds("--budget-seconds", seconds)})
+    from hardware.jobs.budget import Budget
+
+    whole = budget.over(Budget.of(config.model_dump()))
+    require_price(whole)
+    return config.model_copy(update=whole.options())
+
+
+def named_budget(options: Mapping[str, float | None]) -> Budget:
+    """The budget that a command's options name.
+
+    Args:
+        options: `budget_seconds`, `budget_cost` and `price_per_second`, `None` or left out where they were not given.
+
+    Raises:
+        HardwareError: A value is no finite number, which no plan could be held against; a budget in money is negative,
+            or a price not above 0.
+    """
+    from hardware.jobs.budget import Budget
+
+    seconds, cost, price = (options.get(name) for name in ("budget_seconds", "budget_cost", "price_per_second"))
+    if seconds is not None:
+        finite_seconds("--budget-seconds", seconds)
+    if cost is not None and not (math.isfinite(cost) and cost >= 0):
+        raise HardwareError(f"--budget-cost {cost:g}: give an amount of 0 or more, or leave it out for no limit")
+    if price is not None and not (math.isfinite(price) and price > 0):
+        raise HardwareError(f"--price-per-second {price:g}: give what a second costs, above 0")
+    return Budget(seconds, cost, price)
+
+
+def require_price(budget: Budget) -> None:
+    """Refuse a budget in money where no price is known.
+
+    Raises:
+        HardwareError: It is one.
+    """
+    if budget.cost is not None and budget.price is None:
+        raise HardwareError(
+            f"--budget-cost {budget.cost:g} needs the price of a second: add --price-per-second, or set "
+            "`hardware.price_per_second`"
+        )
 
 
 def finite_seconds(option: str, seconds: float) -> float:

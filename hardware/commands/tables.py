@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from hardware.jobs.budget import Budget
     from hardware.planning.bill import Plan
     from hardware.service.backends import BackendRow
 
@@ -64,7 +65,7 @@ def transpile_table(report: dict[str, Any]) -> Table:
 
 def plan_table(plan: Plan) -> Group:
     """The bill, what other levels would cost, and the places of the copies."""
-    from hardware.planning.bill import open_plan_words, queue_waits
+    from hardware.planning.bill import open_plan_words, price_words, queue_waits
 
     table = Table(show_header=False, title=f"Plan for {plan.device}")
     left = "unknown" if plan.remaining_seconds is None else f"{plan.remaining_seconds:.0f} s"
@@ -81,7 +82,8 @@ def plan_table(plan: Plan) -> Group:
         "executions": f"{plan.executions:,}",
         "device time": f"{plan.seconds:.1f} s",
         **({} if plan.step_by_step is None else {"step by step": _step_by_step(plan.step_by_step)}),
-        "budget": "none" if plan.budget_seconds is None else f"{plan.budget_seconds:g} s",
+        **({} if plan.cost is None else {"price": price_words(plan.cost)}),
+        "budget": budget_words(plan.budget),
         "share of an Open plan": open_plan_words(plan.open_plan_share),
         "left on the account": left if plan.quota_share is None else f"{left}, of which {plan.quota_share:.1%}",
         "parameters per request": f"{plan.parameter_bytes:,} bytes",
@@ -92,6 +94,14 @@ def plan_table(plan: Plan) -> Group:
     if plan.pack > 1:
         parts.append(patches_table(plan))
     return Group(*parts)
+
+
+def budget_words(budget: Budget) -> str:
+    """The budgets of a plan: `60 s`, `20.00 at 1.6 per second (12.5 s)`, or both."""
+    parts = [] if budget.seconds is None else [f"{budget.seconds:g} s"]
+    if budget.cost is not None and budget.price is not None:
+        parts.append(f"{budget.cost:,.2f} at {budget.price:g} per second ({budget.cost / budget.price:.1f} s)")
+    return ", ".join(parts) or "none"
 
 
 def _references(plan: Plan) -> str:

@@ -21,6 +21,7 @@ from qiskit.providers import BackendV2
 from hardware.errors import HardwareError
 from hardware.estimation.questions import Question, questions_of
 from hardware.estimation.state import EstimatorState, Evaluation
+from hardware.jobs.budget import Budget
 from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.job_log import Work, make_work
 from hardware.jobs.runner import JobRunner
@@ -342,7 +343,7 @@ def device_estimator(
             "(--budget-seconds)"
         )
     estimator = DeviceEstimator(spec, backend, state, config, wait_seconds, echo)
-    state.budget.promise(budget)
+    state.budget.promise(Budget(budget))
     return estimator
 
 

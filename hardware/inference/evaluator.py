@@ -71,7 +71,14 @@ class DeviceEvaluator:
             settings=self._settings,
         )
         bill = Bill(
-            plan.key, run_id(run), plan.backend, plan.mode, plan.budget_seconds, plan.calibrated, RunBudget(run).spent
+            plan.key,
+            run_id(run),
+            plan.backend,
+            plan.mode,
+            plan.budget_seconds,
+            plan.calibrated,
+            RunBudget(run).spent,
+            plan.budget.words,
         )
         # The device may be gone by then; results of jobs that were sent to it are judged by what it was.
         kept = SavedBackend(plan.backend, device.backend.target, plan.calibrated)

@@ -18,7 +18,7 @@ from torch import Tensor
 from hardware.errors import HardwareError, OtherOptionsError
 from hardware.inference.reverse_process import ReverseProcess, circuit_weights
 from hardware.inference.sensitivity import measure_sensitivity
-from hardware.jobs.budget import RunBudget
+from hardware.jobs.budget import Budget, RunBudget
 from hardware.placement.isa_cache import cached_transpile
 from hardware.placement.layout_figure import draw_layout
 from hardware.placement.packing import pack, patch_lines
@@ -28,7 +28,7 @@ from hardware.service.account import is_local, known_seconds_left
 from hardware.service.backends import device_name, known_device, open_backend, with_chosen_device, without_device
 from hardware.service.modes import has_sessions, resolve_mode
 from qhybrid.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from qhybrid.config import HardwareConfig, build_section, changed_keys
+from qhybrid.config import BUDGET_KEYS, HardwareConfig, build_section, changed_keys
 from qhybrid.data.images import to_uint8
 from qhybrid.errors import CircuitError
 from qhybrid.files import atomic_path, write_json
@@ -235,7 +235,7 @@ def save_plan(workload: Workload) -> None:
     workload.transpiled.save(folder)
     draw_layout(workload.device.backend, workload.transpiled.layouts, folder / "layout.png")
     if not workload.local:
-        RunBudget(workload.run).promise(workload.plan.budget_seconds)
+        RunBudget(workload.run).promise(workload.plan.budget)
     # Last, since it is what tells that a run was planned.
     write_json(folder / "plan.json", workload.plan.to_dict())
 
@@ -250,14 +250,16 @@ def _kept_calibration(run: RunDirectory, plan: Plan) -> SavedBackend | None:
 
 
 def _within_budget(run: RunDirectory, config: HardwareConfig, backend: BackendV2) -> HardwareConfig:
-    """Options with the run's budget, where they name none."""
-    kept = None if config.budget_seconds is not None or is_local(backend) else RunBudget(run).seconds()
-    return config if kept is None else config.model_copy(update={"budget_seconds": kept})
+    """Options with the parts of the run's budget that they do not name."""
+    if is_local(backend):
+        return config
+    named = Budget.of(config.model_dump())
+    return config.model_copy(update=named.over(RunBudget(run).promised()).options())
 
 
 def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) -> Plan:
     config = with_chosen_device(config, stored.backend)
-    free = {"mode", "budget_seconds"}
+    free = {"mode", *BUDGET_KEYS}
     changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))
     if changed:
         raise OtherOptionsError(
@@ -266,7 +268,14 @@ def _with_options(plan: Plan, stored: HardwareConfig, config: HardwareConfig) ->
         )
     # `auto` has been resolved when the run was planned.
     mode = plan.mode if config.mode == "auto" else resolve_mode(config.mode, plan.jobs_per_round)
-    changed_plan = replace(plan, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
+    budget = Budget.of(config.model_dump())
+    changed_plan = replace(
+        plan,
+        mode=mode,
+        budget_seconds=budget.limit,
+        config=config.model_dump(),
+        cost=budget.cost_of(plan.seconds),
+    )
     check_budget(changed_plan)
     return changed_plan
 

@@ -16,7 +16,8 @@ from qiskit_ibm_runtime import Batch, Session
 
 from hardware.errors import HardwareError
 from hardware.jobs.job_log import JobLog
-from hardware.jobs.left_open import WORKLOADS_PAGE, close_one, left_open
+from hardware.jobs.left_open import close_one, left_open
+from hardware.service import limits
 from hardware.service.account import is_local
 from hardware.service.client_faults import NO_SESSIONS, client_errors, judge
 from hardware.service.modes import OPEN_PLAN_HINT, Mode
@@ -120,7 +121,7 @@ class ExecutionMode:
             if fault.kind == "unclear":
                 self._echo(
                     f"the answer to a request for a {self._mode} was lost ({fault.message}): one may be open that no "
-                    f"job is in; see {WORKLOADS_PAGE}"
+                    f"job is in; see {limits.WORKLOADS_PAGE}"
                 )
                 raise
             self._log.append("declined", mode=self._mode, reason=fault.message)

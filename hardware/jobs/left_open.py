@@ -8,17 +8,13 @@ from typing import Any
 
 from hardware.errors import HardwareError
 from hardware.jobs.job_log import JobLog
+from hardware.service import limits
 from hardware.service.account import open_service
 from hardware.service.client_faults import client_errors, judge
 from hardware.service.runtime_internals import close_session
 
 CLOSE_ATTEMPTS = 3
 CLOSE_PAUSE = 2.0
-# Of the page on which a person sees and ends sessions.
-WORKLOADS_PAGE = "https://quantum.cloud.ibm.com/workloads"
-# The service ends a session by itself after so long at the latest
-# (https://quantum.cloud.ibm.com/docs/guides/execution-modes-faq).
-LONGEST_SESSION = 8 * 3600.0
 
 
 def left_open(log: JobLog) -> dict[str, str]:
@@ -48,7 +44,7 @@ def may_be_open(log: JobLog, now: float) -> list[dict[str, Any]]:
         elif row["event"] in ("opened", "declined"):
             asked = None
     found += [asked] if asked else []
-    return [row for row in found if now - row["clock"] < LONGEST_SESSION]
+    return [row for row in found if now - row["clock"] < limits.LONGEST_SESSION_SECONDS]
 
 
 def close_one(log: JobLog, session_id: str, mode: str, service: Any) -> str | None:
@@ -80,5 +76,5 @@ def close_one(log: JobLog, session_id: str, mode: str, service: Any) -> str | No
             time.sleep(CLOSE_PAUSE if problem.pause is None else min(problem.pause, CLOSE_PAUSE))
     return (
         f"{mode} {session_id} could not be closed and may go on to be billed ({reason}): close it by "
-        f"`qhybrid hardware close RUN`, or at {WORKLOADS_PAGE}"
+        f"`qhybrid hardware close RUN`, or at {limits.WORKLOADS_PAGE}"
     )

@@ -154,9 +154,9 @@ class JobRunner(Generic[ResultT]):
             self._ask_for_charges()
             left = self._budget_left()
         if left is not None and wanted > left + 1e-6:
+            budget = self._bill.budget_words or f"budget_seconds {self._bill.budget_seconds:g}"
             raise BudgetError(
-                f"budget_seconds {self._bill.budget_seconds:g}: {left:.1f} s are left and {title} takes "
-                f"{wanted:.1f} s; raise it and go on with --resume"
+                f"{budget}: {left:.1f} s are left and {title} takes {wanted:.1f} s; raise it and go on with --resume"
             )
         quota = self._jobs.seconds_left()
         # The service takes such a job, and leaves it in the queue until the next period.

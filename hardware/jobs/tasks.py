@@ -46,6 +46,7 @@ class Bill:
         budget_seconds: Limit of the device time in seconds; `None` sets no limit.
         calibrated: Date of the calibration that was planned with.
         spent: Seconds taken so far of what the budget holds for; by default those of the jobs named by `key`.
+        budget_words: The budget in words, the first of a message; by default as seconds.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Bill:
     budget_seconds: float | None
     calibrated: str | None
     spent: Callable[[], float] | None = None
+    budget_words: str | None = None
 
 
 class Store(Protocol[ResultT]):

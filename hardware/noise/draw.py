@@ -9,12 +9,13 @@ from pathlib import Path
 from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError
+from hardware.jobs.budget import Budget
 from hardware.noise.circuits import NoiseCircuit
 from hardware.noise.plan import NoisePlan, check_noise_budget, make_noise_plan
 from hardware.service.account import is_local
 from hardware.service.backends import open_backend, with_chosen_device
 from hardware.service.modes import resolve_mode
-from qhybrid.config import NoiseBankConfig, build_section, changed_keys
+from qhybrid.config import BUDGET_KEYS, NoiseBankConfig, build_section, changed_keys
 from qhybrid.files import write_json
 from qhybrid.quantum.devices.calibration import save_calibration
 
@@ -77,7 +78,7 @@ def plan_noise(
     Args:
         path: The npz file to be written.
         config: Options of the draw: backend, source, number of normals, budget and more.
-        resume: Go on with the draw that `path` was begun with; only mode and budget may differ.
+        resume: Go on with the draw that `path` was begun with; only mode, budget and price may differ.
         backend: The configuration's backend where it has been opened before.
 
     Raises:
@@ -96,7 +97,7 @@ def plan_noise(
         draw = f"seed {config.seed}" if is_local(backend) else secrets.token_hex(8)
         plan, circuit = make_noise_plan(backend, config, draw)
         return NoiseDraw(path, plan, circuit, backend)
-    free = {"mode", "budget_seconds"}
+    free = {"mode", *BUDGET_KEYS}
     stored = build_section(NoiseBankConfig, begun.config, f"`{folder / 'plan.json'}`")
     changed = changed_keys(stored.model_dump(exclude=free), config.model_dump(exclude=free))
     if changed:
@@ -104,7 +105,16 @@ def plan_noise(
             f"`{folder}` holds a draw with other options ({', '.join(changed)}): give the same, or choose another --out"
         )
     mode = begun.mode if config.mode == "auto" else resolve_mode(config.mode, begun.jobs)
-    plan = replace(begun, mode=mode, budget_seconds=config.budget_seconds, config=config.model_dump())
+    # What the draw was begun with holds until another budget is named.
+    budget = Budget.of(config.model_dump()).over(begun.budget)
+    config = config.model_copy(update=budget.options())
+    plan = replace(
+        begun,
+        mode=mode,
+        budget_seconds=budget.limit,
+        config=config.model_dump(),
+        cost=budget.cost_of(begun.seconds),
+    )
     check_noise_budget(plan)
     return NoiseDraw(path, plan, NoiseCircuit.load(folder / "circuit.qpy"), backend)
 

@@ -11,14 +11,16 @@ from typing import Any
 from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError
+from hardware.jobs.budget import Budget
 from hardware.noise.circuits import TILE_QUBITS, NoiseCircuit, fluctuation, superposition
 from hardware.noise.yields import JobSize, bit_rate, executions_for_bits, job_seconds, split
-from hardware.planning.bill import OPEN_PLAN_SECONDS, require_budget
+from hardware.planning.bill import require_budget
+from hardware.service import limits
 from hardware.service.account import known_seconds_left
 from hardware.service.backends import calibration_date, device_name
 from hardware.service.modes import Mode, has_sessions, resolve_mode
 from hardware.stored_plans import StoredPlan
-from qhybrid.config import NoiseBankConfig
+from qhybrid.config import BUDGET_KEYS, NoiseBankConfig
 from qhybrid.diffusion.certify import LEAST_BITS, LEAST_EVALUATIONS
 from qhybrid.diffusion.simulate import patch_of
 from qhybrid.quantum.circuits.fingerprint import circuit_fingerprint
@@ -51,7 +53,8 @@ class NoisePlan(StoredPlan):
         draw: Text that tells this draw from others with equal options: random for a real device, from the seed for a
             local one.
         config: Options that were asked for, JSON-able.
-        key: Hash of all options except mode and budget.
+        key: Hash of all options except mode, budget and price.
+        cost: Price of the device time; `None` where that of a second is not known.
     """
 
     AGAIN = "draw again without --resume"
@@ -78,6 +81,12 @@ class NoisePlan(StoredPlan):
     draw: str
     config: dict[str, Any]
     key: str
+    cost: float | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """Budgets of the draw's options; `budget_seconds` is the limit that they set."""
+        return Budget.of(self.config)
 
     @property
     def size(self) -> JobSize:
@@ -111,7 +120,8 @@ def make_noise_plan(backend: BackendV2, config: NoiseBankConfig, draw: str) -> t
     seconds = jobs * job_seconds(backend, circuit, size)
     left = known_seconds_left(backend)
     mode = resolve_mode(config.mode, jobs, sessions=has_sessions(backend))
-    named = [config.model_dump(exclude={"mode", "budget_seconds"}), circuit_fingerprint(circuit.circuit), draw]
+    named = [config.model_dump(exclude={"mode", *BUDGET_KEYS}), circuit_fingerprint(circuit.circuit), draw]
+    budget = Budget.of(config.model_dump())
     plan = NoisePlan(
         backend=config.backend,
         device=device_name(backend),
@@ -127,14 +137,15 @@ def make_noise_plan(backend: BackendV2, config: NoiseBankConfig, draw: str) -> t
         executions=jobs * size.executions,
         seconds=seconds,
         yield_per_execution=rate,
-        budget_seconds=config.budget_seconds,
-        open_plan_share=seconds / OPEN_PLAN_SECONDS,
+        budget_seconds=budget.limit,
+        open_plan_share=seconds / limits.OPEN_PLAN_SECONDS,
         remaining_seconds=left,
         quota_share=seconds / left if left else None,
         calibrated=calibration_date(backend),
         draw=draw,
         config=config.model_dump(),
         key=hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16],
+        cost=budget.cost_of(seconds),
     )
     check_noise_budget(plan)
     return plan, circuit
@@ -147,7 +158,7 @@ def check_noise_budget(plan: NoisePlan) -> None:
         BudgetError: Names both numbers.
     """
     what = f"drawing {plan.normals:,} normals ({plan.jobs} jobs)"
-    require_budget(plan.budget_seconds, plan.seconds, what, plan.backend, "ask for fewer normals")
+    require_budget(plan.budget, plan.seconds, what, plan.backend, "ask for fewer normals")
 
 
 def _tiled(backend: BackendV2, config: NoiseBankConfig) -> tuple[NoiseCircuit, tuple[int, int]]:

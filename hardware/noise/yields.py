@@ -12,6 +12,7 @@ from qiskit_ibm_runtime.options_models.sampler import SamplerOptions
 from hardware.errors import HardwareError
 from hardware.noise.circuits import NoiseCircuit, readout_errors, repetitions
 from hardware.primitives.execution import expected_job
+from hardware.service import limits
 from hardware.service.account import is_local
 from qhybrid.config import NoiseBankConfig
 from qhybrid.diffusion.bits import HASH_BLOCK, toeplitz_rate
@@ -20,8 +21,6 @@ from qhybrid.diffusion.bits import HASH_BLOCK, toeplitz_rate
 EXECUTIONS_PER_JOB = 500_000
 # Fewer tell too little of a qubit's bias, and a job takes 2 s anyway.
 LEAST_EXECUTIONS = 4096
-# Where a device does not state it.
-_MAX_SHOTS = 100_000
 # Bits more than the expected yield, since the calibration is not of the minute, and standard errors against chance.
 _MARGIN = 0.02
 _SIGMAS = 5.0
@@ -82,7 +81,7 @@ def split(executions: int, backend: BackendV2, *, multiple: int, least: int = LE
     jobs = math.ceil(executions / EXECUTIONS_PER_JOB)
     each = max(least, math.ceil(executions / jobs))
     # A local simulator takes any number, and would give every circuit of a job the same shots, from one seed.
-    limit = each + multiple if is_local(backend) else int(getattr(backend, "max_shots", None) or _MAX_SHOTS)
+    limit = each + multiple if is_local(backend) else int(getattr(backend, "max_shots", None) or limits.MAX_SHOTS)
     most = limit // multiple * multiple
     if not most:
         raise HardwareError(f"`{backend.name}` takes fewer than {multiple} shots of a circuit: take fewer shots")

@@ -16,18 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hardware.errors import BudgetError, HardwareError
+from hardware.jobs.budget import Budget
 from hardware.placement.program import Program
 from hardware.planning.costs import RoundCost, costs_by_level, round_cost, run_cost
 from hardware.planning.references import reference_sets, require_references
+from hardware.service import limits
 from hardware.service.backends import device_name
 from hardware.service.modes import Mode, resolve_mode
 from hardware.stored_plans import StoredPlan
-from qhybrid.config import HardwareConfig
+from qhybrid.config import BUDGET_KEYS, HardwareConfig
 from qhybrid.files import DamagedFileError
 
-# Device time that IBM's Open plan gives in 28 days (https://quantum.cloud.ibm.com/docs/guides/plans-overview).
-# 10 minutes, "Open Plan" of IBM Quantum's plans overview.
-OPEN_PLAN_SECONDS = 600.0
 # `auto` stops adding steps once these carry so much of the output's dependence on the bottleneck.
 SENSITIVITY_SHARE = 0.9
 _SMALLER = "take fewer images, shots or QPU steps"
@@ -35,7 +34,7 @@ _SMALLER = "take fewer images, shots or QPU steps"
 
 def open_plan_words(share: float) -> str:
     """A part of the Open plan's device time, for people; `share` is 1 for all of it."""
-    return f"{share:.1%} of {OPEN_PLAN_SECONDS:.0f} s per 28 days"
+    return f"{share:.1%} of {limits.OPEN_PLAN_SECONDS:.0f} s per {limits.OPEN_PLAN_DAYS} days"
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,12 @@ class Plan(StoredPlan):
         sensitivity: Dependence of the output on the bottleneck, one number for each step; `None` where it was not
             needed.
         config: Options that were asked for, JSON-able.
-        key: Hash that names the run that the plan is for: model, circuit, layout, and all options except mode and
-            budget.
+        key: Hash that names the run that the plan is for: model, circuit, layout, and all options except mode, budget
+            and price.
         references: Reference points that `rescale` sends beside the run's own circuits: their number `sets`, all in the
             first round, and their `executions` and `seconds`. All are 0 where the run's own circuits serve; `None`
             without `rescale`.
+        cost: Price of the device time; `None` where that of a second is not known.
     """
 
     AGAIN = "plan again"
@@ -112,6 +112,7 @@ class Plan(StoredPlan):
     config: dict[str, Any]
     key: str
     references: dict[str, Any] | None = None
+    cost: float | None = None
 
     @classmethod
     def _migrated(cls, values: Any) -> Any:
@@ -124,6 +125,11 @@ class Plan(StoredPlan):
         now = {"rounds": len(steps), "parameter_sets": len(steps) * images, "step_by_step": None}
         kept = {name: value for name, value in values.items() if name != "jobs_per_step"}
         return {**kept, **now, "jobs_per_round": values["jobs_per_step"]}
+
+    @property
+    def budget(self) -> Budget:
+        """Budgets of the plan's options; `budget_seconds` is the limit that they set."""
+        return Budget.of(self.config)
 
     @property
     def sets_per_round(self) -> int:
@@ -144,10 +150,12 @@ class Plan(StoredPlan):
         """One line for people."""
         packed = f", {self.pack} images at a time" if self.pack > 1 else ""
         left = "" if self.quota_share is None else f", {self.quota_share:.0%} of what is left"
+        price = "" if self.cost is None else f", price {price_words(self.cost)}"
         return (
             f"{self.jobs} jobs, {queue_waits(self.rounds)}, {self.executions:,} executions{packed}, "
             f"{self.seconds:.0f} s on {self.device} "
-            f"({self.open_plan_share:.0%} of an Open plan's {OPEN_PLAN_SECONDS:.0f} s per 28 days{left}); "
+            f"({self.open_plan_share:.0%} of an Open plan's {limits.OPEN_PLAN_SECONDS:.0f} s per "
+            f"{limits.OPEN_PLAN_DAYS} days{left}){price}; "
             f"denoising steps on the device: {', '.join(map(str, self.qpu_steps))} of 0 to {self.steps - 1}"
         )
 
@@ -155,6 +163,11 @@ class Plan(StoredPlan):
 def queue_waits(rounds: int) -> str:
     """A number of queue waits, for people."""
     return "1 queue wait" if rounds == 1 else f"{rounds} queue waits"
+
+
+def price_words(cost: float) -> str:
+    """An amount of money, for people; its currency is that of the contract."""
+    return f"{cost:,.2f}"
 
 
 class _Price(NamedTuple):
@@ -227,6 +240,7 @@ def make_plan(
             "seconds": total.seconds - alone.seconds,
         }
     each = None if known_sets is None else cost_of(config.images)
+    budget = Budget.of(config.model_dump())
     plan = Plan(
         backend=config.backend,
         device=device_name(program.backend),
@@ -235,7 +249,7 @@ def make_plan(
         shots=config.shots,
         executions=total.executions,
         seconds=seconds,
-        budget_seconds=config.budget_seconds,
+        budget_seconds=budget.limit,
         images=config.images,
         steps=config.steps,
         qpu_steps=chosen,
@@ -249,7 +263,7 @@ def make_plan(
         parameter_sets=sets * rounds,
         step_by_step=None if each is None else each.times(len(chosen)),
         parameter_bytes=total.parameter_bytes,
-        open_plan_share=seconds / OPEN_PLAN_SECONDS,
+        open_plan_share=seconds / limits.OPEN_PLAN_SECONDS,
         remaining_seconds=remaining_seconds,
         quota_share=None if not remaining_seconds else seconds / remaining_seconds,
         levels=tuple(costs_by_level(program, config, total, sets, rounds, beside, unet_seconds * len(chosen))),
@@ -257,16 +271,17 @@ def make_plan(
         config=config.model_dump(),
         key=plan_key(identity, config, chosen),
         references=references,
+        cost=budget.cost_of(seconds),
     )
     check_budget(plan)
     return plan
 
 
-def require_budget(budget: float | None, seconds: float, what: str, backend: str, remedy: str) -> None:
+def require_budget(budget: Budget, seconds: float, what: str, backend: str, remedy: str) -> None:
     """Refuse what takes more device time than its budget.
 
     Args:
-        budget: Limit of the device time in seconds; `None` sets no limit.
+        budget: Limit of the device time, by itself or by its price.
         seconds: Planned device time in seconds.
         what: Name of the thing that takes the time, as the message begins with it.
         backend: Name of the device.
@@ -275,9 +290,9 @@ def require_budget(budget: float | None, seconds: float, what: str, backend: str
     Raises:
         BudgetError: Names both numbers.
     """
-    if budget is not None and seconds > budget:
+    if budget.limit is not None and seconds > budget.limit:
         raise BudgetError(
-            f"budget_seconds {budget:g} is too small: {what} takes {seconds:.1f} s of device time on `{backend}`; "
+            f"{budget.words} is too small: {what} takes {seconds:.1f} s of device time on `{backend}`; "
             f"raise it, or {remedy}"
         )
 
@@ -288,7 +303,7 @@ def check_budget(plan: Plan) -> None:
     Raises:
         BudgetError: See `require_budget`.
     """
-    require_budget(plan.budget_seconds, plan.seconds, f"the plan ({plan.jobs} jobs)", plan.backend, _SMALLER)
+    require_budget(plan.budget, plan.seconds, f"the plan ({plan.jobs} jobs)", plan.backend, _SMALLER)
 
 
 def choose_steps(
@@ -319,9 +334,9 @@ def choose_steps(
     order = [int(step) for step in np.argsort(-weights, kind="stable")]
     carried = np.cumsum(weights[order])
     enough = int(np.searchsorted(carried, SENSITIVITY_SHARE * carried[-1])) + 1
-    budget = config.budget_seconds
-    if budget is not None:
-        while enough and seconds(order[:enough]) > budget + 1e-9:
+    budget = Budget.of(config.model_dump())
+    if budget.limit is not None:
+        while enough and seconds(order[:enough]) > budget.limit + 1e-9:
             enough -= 1
         if not enough:
             require_budget(budget, seconds(order[:1]), "a single denoising step", backend, _SMALLER)
@@ -337,6 +352,6 @@ def plan_key(identity: str, config: HardwareConfig, chosen: tuple[int, ...]) -> 
         chosen: Steps that use the device.
     """
     # A run without rescaling keeps the name that it had before there was any.
-    without = {"mode", "budget_seconds", "qpu_steps"} | (set() if config.rescale else {"rescale"})
+    without = {"mode", "qpu_steps", *BUDGET_KEYS} | (set() if config.rescale else {"rescale"})
     content = [identity, config.model_dump(exclude=without), chosen]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,15 +18,8 @@ from hardware.errors import HardwareError
 from hardware.placement.program import Program, without_idle_qubits
 from hardware.primitives.execution import ExpectedJob, expected_job
 from hardware.primitives.options import LEVEL_MITIGATION, job_options
+from hardware.service import limits
 from qhybrid.config import HardwareConfig
-
-# "Job limits" of IBM's documentation of Runtime gives 5 million on one page and 10 million on another: the smaller one.
-MAX_EXECUTIONS_PER_JOB = 5_000_000
-# The same page: the service cancels a job after 3 hours on the device.
-MAX_SECONDS_PER_JOB = 3 * 3600.0
-# 1,600 parameter sets in one request have timed out, and a request holds a few MB.
-MAX_PARAMETER_SETS_PER_JOB = 1000
-MAX_PARAMETER_BYTES_PER_JOB = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -67,20 +60,21 @@ def round_cost(program: Program, config: HardwareConfig, sets: int) -> RoundCost
         HardwareError: A single parameter set is over the limits.
     """
     options = job_options(config)
-    jobs = math.ceil(math.ceil(sets / program.copies) / MAX_PARAMETER_SETS_PER_JOB)
+    jobs = math.ceil(math.ceil(sets / program.copies) / limits.MAX_PARAMETER_SETS_PER_JOB)
     while True:
         largest = _prepare(program, math.ceil(sets / jobs), options)
         excess = max(
-            largest.executions / MAX_EXECUTIONS_PER_JOB,
-            largest.seconds / MAX_SECONDS_PER_JOB,
-            largest.parameter_bytes / MAX_PARAMETER_BYTES_PER_JOB,
+            largest.executions / limits.MAX_EXECUTIONS_PER_JOB,
+            largest.seconds / limits.MAX_SECONDS_PER_JOB,
+            largest.parameter_bytes / limits.MAX_PARAMETER_BYTES_PER_JOB,
         )
         if excess <= 1:
             break
         if jobs == sets:
             raise HardwareError(
                 f"one image takes {largest.executions:,} executions and {largest.seconds:.0f} s, a job at most "
-                f"{MAX_EXECUTIONS_PER_JOB:,} and {MAX_SECONDS_PER_JOB:.0f} s: take fewer shots"
+                f"{limits.MAX_EXECUTIONS_PER_JOB:,} and {limits.MAX_SECONDS_PER_JOB:.0f} s "
+                f"({limits.JOB_LIMITS_PAGE}): take fewer shots"
             )
         jobs = min(sets, max(jobs + 1, math.ceil(jobs * excess)))
     sizes = part_sizes(sets, jobs)

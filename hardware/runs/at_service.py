@@ -13,9 +13,10 @@ from hardware.errors import HardwareError, JobPendingError, UnknownJobError
 from hardware.inference.workload import open_run
 from hardware.jobs.execution_mode import Echo, silent
 from hardware.jobs.job_log import JobLog
-from hardware.jobs.left_open import WORKLOADS_PAGE, close_one, left_open, may_be_open
+from hardware.jobs.left_open import close_one, left_open, may_be_open
 from hardware.jobs.service_jobs import FINAL, ServiceJobs
 from hardware.runs.flight import Cancelled, cancel_jobs, flight_of, logs, open_jobs, service_jobs
+from hardware.service import limits
 from hardware.service.account import open_service
 from hardware.service.outages import LOOK_UP_SECONDS
 from qhybrid.interruption import interruptible
@@ -120,7 +121,7 @@ def close(run: RunDirectory | str | Path, *, echo: Echo = silent) -> tuple[str, 
             for row in may_be_open(log, time.time()):
                 echo(
                     f"a {row['mode']} on `{row['backend']}` was asked for at {row['time']} and the answer was lost: if "
-                    f"{WORKLOADS_PAGE} shows it, close it there"
+                    f"{limits.WORKLOADS_PAGE} shows it, close it there"
                 )
     if problems:
         raise HardwareError("; ".join(problems))

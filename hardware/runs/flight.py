@@ -14,9 +14,9 @@ from hardware.inference.reverse_process import ReverseState
 from hardware.jobs.budget import RunBudget
 from hardware.jobs.execution_mode import Echo, ExecutionMode, silent
 from hardware.jobs.job_log import PRODUCT_TAG, JobLog, run_id
-from hardware.jobs.left_open import WORKLOADS_PAGE
 from hardware.jobs.service_jobs import FINAL, ServiceJobs
 from hardware.planning.bill import Plan
+from hardware.service import limits
 from hardware.service.backends import jobs_at
 from hardware.service.outages import LOOK_UP_SECONDS
 from qhybrid.rundir import RunDirectory
@@ -176,7 +176,7 @@ def _cancel(jobs: ServiceJobs, job: Any) -> tuple[bool, str]:
             return in_time, state
         time.sleep(CANCEL_PAUSE)
     raise JobError(
-        f"job {job.job_id()} is {state.lower()} and could not be cancelled: try again, or at {WORKLOADS_PAGE}"
+        f"job {job.job_id()} is {state.lower()} and could not be cancelled: try again, or at {limits.WORKLOADS_PAGE}"
     )
 
 

@@ -289,8 +289,8 @@ def _require_seconds(workload: Workload, partial: bool) -> None:
     before = budget.spent_by_others(plan.key)
     if plan.budget_seconds is not None and before + plan.seconds > plan.budget_seconds + 1e-6:
         raise BudgetError(
-            f"budget_seconds {plan.budget_seconds:g} of `{workload.run.path}`: other plans have taken {before:.1f} s "
-            f"and this one takes {plan.seconds:.1f} s; raise it by --budget-seconds"
+            f"{plan.budget.words} of `{workload.run.path}`: other plans have taken {before:.1f} s "
+            f"and this one takes {plan.seconds:.1f} s; raise it by {plan.budget.option}"
         )
     log = JobLog(workload.run.hardware / "jobs.jsonl")
     begun = any(row.get("plan") == plan.key for row in log.rows())

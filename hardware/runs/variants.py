@@ -21,7 +21,7 @@ from hardware.inference.workload import Workload, load_workload
 from hardware.planning.bill import Plan
 from hardware.primitives.options import LEVEL_MITIGATION
 from hardware.runs.stages import compare_run, infer
-from qhybrid.config import HardwareConfig, build_section
+from qhybrid.config import BUDGET_KEYS, HardwareConfig, build_section
 from qhybrid.data.images import to_uint8
 from qhybrid.files import write_json
 from qhybrid.rundir import RunDirectory
@@ -132,7 +132,7 @@ def _variant_config(plan: Plan, level: str, pack: Literal["auto"] | int) -> Hard
         "rescale": level.endswith(RESCALED),
         "pack": pack,
         "qpu_steps": list(plan.qpu_steps),
-        "budget_seconds": None,
+        **dict.fromkeys(BUDGET_KEYS),
         **LEVEL_MITIGATION,
     }
     return build_section(HardwareConfig, {**plan.config, **changed}, f"level {level}")

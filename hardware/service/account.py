@@ -14,6 +14,7 @@ from typing import Any
 from qiskit.providers import BackendV2
 
 from hardware.errors import BackendError, UnreachableError
+from hardware.service import limits
 from hardware.service.absent_device import AbsentDevice
 from hardware.service.client_faults import NO_TOKEN, account_errors, client_errors, judge, told
 from hardware.service.outages import PAUSE, Outage, RepeatedReads
@@ -22,8 +23,6 @@ from qhybrid.progress import notice
 
 # Our choice: seconds to wait for the connection, and for the next bytes of an answer.
 _REQUEST_SECONDS = (3.0, 60.0)
-_KEYS_PAGE = "https://quantum.cloud.ibm.com"
-_ALERTS_PAGE = "https://docs.quantum.ibm.com/announcements/service-alerts"
 _SAVE_ACCOUNT = "QiskitRuntimeService.save_account(token=..., instance=...) in Python, or QISKIT_IBM_TOKEN"
 
 
@@ -68,8 +67,10 @@ def refusal(what: str, error: Exception) -> BackendError:
     """
     fault = judge(error)
     if fault.kind == "unclear":
-        return UnreachableError(f"{what}: {fault.message}; try again later, or see {_ALERTS_PAGE}")
-    remedy = f"; make an API key at {_KEYS_PAGE} and save it: {_SAVE_ACCOUNT}" if NO_TOKEN in fault.message else ""
+        return UnreachableError(f"{what}: {fault.message}; try again later, or see {limits.ALERTS_PAGE}")
+    remedy = (
+        f"; make an API key at {limits.KEYS_PAGE} and save it: {_SAVE_ACCOUNT}" if NO_TOKEN in fault.message else ""
+    )
     return BackendError(f"{what}: {fault.message}{remedy}")
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from qiskit.providers import BackendV2
 
 from hardware.errors import HardwareError
+from hardware.service import limits
 from hardware.service.account import account_plan
 
 Mode = Literal["job", "batch", "session"]
@@ -19,7 +20,7 @@ OPEN_PLAN_HINT = "an Open plan has no sessions; use --mode job or --mode batch"
 
 def has_sessions(backend: BackendV2) -> bool:
     """Whether the account's plan for a device has sessions; a local copy stands for the Open plan, which has none."""
-    return account_plan(backend) not in (None, "open")
+    return account_plan(backend) not in (None, *limits.PLANS_WITHOUT_SESSIONS)
 
 
 def require_mode(backend: BackendV2, mode: Mode) -> None:
@@ -32,7 +33,7 @@ def require_mode(backend: BackendV2, mode: Mode) -> None:
     Raises:
         HardwareError: The plan has no sessions.
     """
-    if mode == "session" and account_plan(backend) == "open":
+    if mode == "session" and account_plan(backend) in limits.PLANS_WITHOUT_SESSIONS:
         raise HardwareError(f"`{backend.name}`: {OPEN_PLAN_HINT}")
 
 

@@ -9,7 +9,7 @@ from qhybrid.config.data import DataConfig
 from qhybrid.config.differences import changed_keys
 from qhybrid.config.diffusion import DiffusionConfig, ScheduleConfig, TimeDensityConfig
 from qhybrid.config.evaluation import EvaluationConfig, RelianceConfig
-from qhybrid.config.hardware import HardwareConfig, NoiseBankConfig
+from qhybrid.config.hardware import BUDGET_KEYS, HardwareConfig, NoiseBankConfig
 from qhybrid.config.model import BottleneckConfig, ModelConfig
 from qhybrid.config.noise import NoiseConfig, ShareConfig, SimulatedNoiseConfig
 from qhybrid.config.quantum import CircuitFileConfig, DeviceNoiseConfig, QuantumConfig
@@ -20,6 +20,7 @@ from qhybrid.config.training import TrainingConfig
 from qhybrid.config.yaml_files import apply_override, apply_overrides, dump_config, load_config, read_mapping
 
 __all__ = [
+    "BUDGET_KEYS",
     "BottleneckConfig",
     "Choice",
     "CircuitFileConfig",

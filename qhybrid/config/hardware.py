@@ -21,6 +21,47 @@ MOST_NOISE = 50
 """Largest noise factor. A circuit is folded to so many times its gates: at a factor of 99 a job of 4 qubits and 3
 layers took 20 s to prepare, and nothing is left of a signal long before."""
 
+BudgetSeconds = Annotated[
+    float | None,
+    Field(gt=0, description="Most seconds of device time that may be spent, above 0; null sets no limit of its own."),
+]
+BudgetCost = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        description=(
+            "Most money that may be spent, above 0, in the currency of `price_per_second`, which it needs; null sets "
+            "no limit. Of two budgets the stricter one holds."
+        ),
+    ),
+]
+Price = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        description=(
+            "What a second of device time costs by your contract, above 0, in any currency; null shows no prices. It "
+            "changes nothing that is sent."
+        ),
+    ),
+]
+BUDGET_KEYS = ("budget_seconds", "budget_cost", "price_per_second")
+"""Keys that limit what is paid, and decide no result."""
+
+
+def check_price(budget_cost: float | None, price_per_second: float | None) -> None:
+    """Refuse a budget in money that no seconds can be held against.
+
+    Args:
+        budget_cost: Most money that may be spent; `None` sets no limit.
+        price_per_second: Price of a second of device time; `None` if it is not known.
+
+    Raises:
+        ValueError: There is no price.
+    """
+    if budget_cost is not None and price_per_second is None:
+        raise ValueError(f"`budget_cost: {budget_cost:g}` needs `price_per_second`, what a second of the device costs")
+
 
 class HardwareConfig(Section):
     """The bottleneck on a device: which one, which denoising steps, how mitigated, at what cost."""
@@ -110,11 +151,9 @@ class HardwareConfig(Section):
             "Whether rotations RX and RZZ are native gates: shorter circuits, but neither twirled nor extrapolated."
         ),
     )
-    budget_seconds: float | None = Field(
-        default=None,
-        gt=0,
-        description="Most seconds of device time that may be spent, above 0; null sets no limit of its own.",
-    )
+    budget_seconds: BudgetSeconds = None
+    budget_cost: BudgetCost = None
+    price_per_second: Price = None
     seed: Seed = Field(default=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
 
     @field_validator("qpu_steps", mode="before")
@@ -125,6 +164,11 @@ class HardwareConfig(Section):
             return value
         bounds = [[int(number) for number in part.split("-")] for part in value.split(",")]
         return [step for bound in bounds for step in range(bound[0], bound[-1] + 1)]
+
+    @model_validator(mode="after")
+    def _money_needs_a_price(self) -> HardwareConfig:
+        check_price(self.budget_cost, self.price_per_second)
+        return self
 
     @model_validator(mode="after")
     def _every_image_has_a_seed(self) -> HardwareConfig:
@@ -221,11 +265,9 @@ class NoiseBankConfig(Section):
         default="auto",
         description="Execution mode of Qiskit Runtime; `auto` takes the best that the account's plan allows.",
     )
-    budget_seconds: float | None = Field(
-        default=None,
-        gt=0,
-        description="Most seconds of device time that may be spent, above 0; null sets no limit of its own.",
-    )
+    budget_seconds: BudgetSeconds = None
+    budget_cost: BudgetCost = None
+    price_per_second: Price = None
     name: str | None = Field(
         default=None,
         description="Name by which a configuration may accept the bank; null joins the names of file and device.",
@@ -233,6 +275,11 @@ class NoiseBankConfig(Section):
     seed: Seed = Field(
         default=0, description="Seed of a draw from a local copy, 0 or more; a device draws anew each time."
     )
+
+    @model_validator(mode="after")
+    def _money_needs_a_price(self) -> NoiseBankConfig:
+        check_price(self.budget_cost, self.price_per_second)
+        return self
 
     @model_validator(mode="after")
     def _circuits_are_small(self) -> NoiseBankConfig:

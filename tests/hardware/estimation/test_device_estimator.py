@@ -23,7 +23,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 import hardware
 from hardware.errors import BudgetError, HardwareError
 from hardware.estimation.estimator import DeviceEstimator
-from hardware.planning import costs
+from hardware.service import limits
 from qhybrid.errors import CircuitError, ConfigError, RunDirectoryError
 from qhybrid.files import read_jsonl
 from qhybrid.quantum.circuits.spec import CircuitSpec
@@ -164,7 +164,7 @@ def test_what_is_asked_twice_is_measured_twice_and_a_new_process_finds_both(
 def test_large_questions_are_split_at_the_limits(
     make: Callable[..., DeviceEstimator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 2)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 2)
     estimator = make(line_device(), shots=1024)
     spec = own_spec()
     found = estimator.run([(spec.circuit, [[item] for item in spec.observables], POINTS)]).result()[0].data.evs

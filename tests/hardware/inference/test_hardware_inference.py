@@ -156,9 +156,9 @@ def test_plan_submit_and_fetch_in_turn_give_the_images_of_infer(make_run: MakeRu
 def test_jobs_of_a_split_step_are_all_sent_before_the_first_is_waited_for(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hardware.planning import costs
+    from hardware.service import limits
 
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 2)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 2)
     hardware.infer(run, options(qpu_steps=[1]))
     events = [(row["event"], row["part"]) for row in read_jsonl(run.hardware / "jobs.jsonl")]
     assert events == [("submitted", 0), ("submitted", 1), ("done", 0), ("done", 1)]

@@ -12,8 +12,8 @@ from hardware.errors import BudgetError, HardwareError, JobPendingError
 from hardware.jobs import runner
 from hardware.jobs.budget import RunBudget
 from hardware.jobs.job_log import seconds_taken
-from hardware.planning import costs
 from hardware.runs.variants import compare_variants
+from hardware.service import limits
 from qhybrid.config import HardwareConfig
 from qhybrid.files import read_jsonl
 from qhybrid.rundir import RunDirectory
@@ -56,14 +56,14 @@ def test_the_promise_holds_before_the_configuration(service: Loopback, run: RunD
 def test_limits_of_jobs_that_are_sent_together_keep_within_the_budget(
     service: Loopback, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 1)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 1)
     service.state.outcomes[None] = "hold"
     with pytest.raises(JobPendingError):
         hardware.infer(run, limited(10.0, images=4, steps=1), yes=True, wait_seconds=0.05)
-    limits = [job.max_seconds for job in service.jobs]
-    assert len(limits) == 4
-    assert sum(limits) <= 10
-    assert min(limits) >= 2
+    shares = [job.max_seconds for job in service.jobs]
+    assert len(shares) == 4
+    assert sum(shares) <= 10
+    assert min(shares) >= 2
 
 
 def test_a_charge_that_is_told_late_counts_as_the_limit_until_then(

@@ -8,10 +8,10 @@ from qiskit_ibm_runtime.executor_estimator.prepare import prepare
 
 from hardware.errors import BudgetError, HardwareError
 from hardware.placement.transpilation import Program, transpile
-from hardware.planning import costs
 from hardware.planning.bill import Plan, make_plan
 from hardware.planning.costs import part_sizes
 from hardware.primitives.execution import estimator_options
+from hardware.service import limits
 from hardware.service.backends import open_backend
 from qhybrid.config import HardwareConfig
 from qhybrid.quantum.circuits.ansatz import build_spec
@@ -83,14 +83,14 @@ def test_steps_that_do_not_exist_are_refused(torino: Program, steps: list[int]) 
 
 def test_images_are_split_into_jobs_at_the_limits(torino: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = plan(torino, images=10, steps=2, shots=100)
-    monkeypatch.setattr(costs, "MAX_EXECUTIONS_PER_JOB", 400)
+    monkeypatch.setattr(limits, "MAX_EXECUTIONS_PER_JOB", 400)
     split = plan(torino, images=10, steps=2, shots=100)
     assert (split.jobs_per_round, split.jobs, split.mode) == (3, 6, "batch")
     assert split.executions == whole.executions
     assert split.seconds == pytest.approx(whole.seconds + 4 * 2)
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 2)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 2)
     assert plan(torino, images=10, steps=2, shots=100).jobs_per_round == 5
-    monkeypatch.setattr(costs, "MAX_EXECUTIONS_PER_JOB", 99)
+    monkeypatch.setattr(limits, "MAX_EXECUTIONS_PER_JOB", 99)
     with pytest.raises(HardwareError, match="one image takes 100 executions"):
         plan(torino, images=10, steps=2, shots=100)
 
@@ -147,6 +147,6 @@ def test_the_share_of_what_is_left_is_said(torino: Program) -> None:
 
 
 def test_parameters_over_the_limit_of_a_request_split_it(torino: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "MAX_PARAMETER_BYTES_PER_JOB", 4 * 4 * 8)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_BYTES_PER_JOB", 4 * 4 * 8)
     split = plan(torino, images=10, steps=1, shots=10)
     assert (split.jobs, split.parameter_bytes) == (3, 4 * 4 * 8)

@@ -16,6 +16,7 @@ from hardware.inference import workload
 from hardware.jobs import left_open, service_jobs
 from hardware.jobs.job_log import JobLog
 from hardware.runs import at_service
+from hardware.service import limits
 from qhybrid.config import HardwareConfig
 from qhybrid.rundir import RunDirectory
 
@@ -186,7 +187,7 @@ def test_a_session_whose_opening_was_not_answered_is_told(
     assert (code, "a session on `ibm_manila` was asked for at" in out, "the answer was lost" in out) == (0, True, True)
     log = JobLog(run.hardware / "jobs.jsonl")
     assert len(left_open.may_be_open(log, log.rows()[0]["clock"] + 60)) == 1
-    assert left_open.may_be_open(log, log.rows()[0]["clock"] + left_open.LONGEST_SESSION) == []
+    assert left_open.may_be_open(log, log.rows()[0]["clock"] + limits.LONGEST_SESSION_SECONDS) == []
 
 
 def test_a_run_on_a_local_copy_has_nothing_at_a_service(run: RunDirectory, command: Command) -> None:

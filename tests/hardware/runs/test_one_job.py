@@ -15,11 +15,11 @@ from hardware.errors import BudgetError, HardwareError, JobPendingError
 from hardware.inference.reverse_process import ReverseProcess, ReverseState
 from hardware.inference.workload import planned_workload
 from hardware.jobs.job_log import JobLog
-from hardware.planning import costs
 from hardware.planning.bill import Plan
 from hardware.primitives.execution import estimator_options
 from hardware.runs.status import status
 from hardware.runs.variants import compare_variants
+from hardware.service import limits
 from qhybrid.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from qhybrid.config import HardwareConfig
 from qhybrid.files import read_json, read_jsonl, write_json
@@ -171,7 +171,7 @@ def test_a_job_is_split_at_the_limits_and_no_further(
     service: Loopback, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = hardware.plan(run, options())
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 4)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 4)
     made = hardware.plan(run, options())
     assert (made.jobs, made.rounds, made.mode, made.executions) == (3, 1, "batch", whole.executions)
     service.state.outcomes[None] = "hold"

@@ -14,8 +14,8 @@ from loopback import Loopback
 import hardware
 from hardware.comparison import expectation_values as compare
 from hardware.inference import workload
-from hardware.planning import costs
 from hardware.runs.status import status
+from hardware.service import limits
 from qhybrid.commands import main as cli
 from qhybrid.config import HardwareConfig
 from qhybrid.files import read_json, read_jsonl
@@ -93,7 +93,7 @@ def test_jobs_of_every_kind_execute_what_the_plan_says(
 def test_all_parts_of_a_step_are_in_the_queue_before_the_first_is_waited_for(
     service: Loopback, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 1)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 1)
     service.watch = lambda when, method, path: service.state.release() if len(service.jobs) >= 2 else None
     service.state.outcomes[0] = "hold"
     run = make_run(qubits=2)
@@ -162,7 +162,7 @@ def test_auto_takes_a_session_for_dependent_jobs_where_the_plan_has_sessions(
     run = make_run(qubits=2)
     assert hardware.plan(run, TWO).mode == "session"
     assert hardware.plan(run, TWO.model_copy(update={"qpu_steps": [1]})).mode == "job"
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 1)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 1)
     assert hardware.plan(run, TWO.model_copy(update={"qpu_steps": [1]})).mode == "batch"
 
 
@@ -171,7 +171,7 @@ def test_auto_takes_no_session_on_an_open_plan(
 ) -> None:
     run = make_run(qubits=2)
     assert hardware.plan(run, TWO).mode == "job"
-    monkeypatch.setattr(costs, "MAX_PARAMETER_SETS_PER_JOB", 1)
+    monkeypatch.setattr(limits, "MAX_PARAMETER_SETS_PER_JOB", 1)
     assert hardware.plan(run, TWO).mode == "batch"
 
 
