@@ -206,16 +206,3 @@ def test_nothing_is_written_before_everything_is_checked(tmp_path):
 def test_state_files_hold_no_pickled_code(uninterrupted):
     state = torch.load(latest_checkpoint(uninterrupted) / "training_state.pt", weights_only=True)
     assert state["ema_step"] == 30
-
-
-def test_two_processes_take_the_steps_of_one(tmp_path, uninterrupted):
-    path = tmp_path / "config.yaml"
-    path.write_text(dump_config(config(device="cpu")))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "qhybrid", "train", str(path), "--out", str(tmp_path / "run")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, capture_output=True, timeout=300, env=environment)
-    rows, alone = (read_jsonl(folder / "train.jsonl") for folder in (tmp_path / "run", uninterrupted.path))
-    assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in alone], rel=1e-4)
-    norms = [[row["gradient_norm"]["circuit"] for row in log] for log in (rows, alone)]
-    assert norms[0] == pytest.approx(norms[1], rel=1e-2)
