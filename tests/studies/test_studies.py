@@ -320,7 +320,8 @@ def test_a_folder_with_other_runs_is_refused(write, tmp_path, command):
 def test_a_killed_study_goes_on_and_a_failing_level_stops_no_other(write, tmp_path, cached, digits, command):
     feature_extractor(digits)  # once here, instead of in both workers
     arms = STUDY["train"]["arm"] | {"diverging": {"training.learning_rate": 1e30, "training.warmup_steps": 0}}
-    path, out = write(train={"arm": arms}), tmp_path / "out"
+    base = BASE | {"evaluation": BASE["evaluation"] | {"reliance": None}}
+    path, out = write(base=base, train={"arm": arms}), tmp_path / "out"
     with (tmp_path / "errors").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "qhybrid", "study", path, "--out", out, "--jobs", "2"], stderr=log
