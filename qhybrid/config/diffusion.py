@@ -133,7 +133,9 @@ class DiffusionConfig(Section):
     trained) and `noise.share` (the quantum share of the noise).
     """
 
-    timesteps: int = Field(default=1000, ge=2, description="Number T of time steps of the forward process, at least 2.")
+    timesteps: int = Field(
+        default=1000, ge=2, le=1_000_000, description="Number T of time steps of the forward process, 2 to 1,000,000."
+    )
     schedule: ScheduleConfig = Field(default=ScheduleConfig(), description="Noise level over time.")
     times: TimeDensityConfig = Field(default=TimeDensityConfig(), description="How often each time step is trained.")
     prediction: Literal["epsilon", "v"] = Field(

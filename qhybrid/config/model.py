@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -72,17 +72,18 @@ class BottleneckConfig(Section):
 class ModelConfig(Section):
     """The U-Net, what it is conditioned on, and its bottleneck."""
 
-    channels: list[int] = Field(
+    channels: list[Annotated[int, Field(le=16384)]] = Field(
         default=[32, 64, 128],
         min_length=3,
         max_length=3,
-        description="Channels of the three resolutions of the U-Net, the finest first; each a positive multiple of 8.",
+        description="Channels of the three resolutions of the U-Net, finest first; each a multiple of 8 up to 16384.",
     )
     time_dim: int = Field(
         default=128,
         ge=8,
+        le=16384,
         multiple_of=2,
-        description="Length of the time embedding, and of that of the classes, an even number from 8.",
+        description="Length of the time embedding, and of that of the classes, an even number from 8 to 16384.",
     )
     condition: Literal["none", "class"] = Field(
         default="none",

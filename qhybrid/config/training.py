@@ -13,7 +13,9 @@ class TrainingConfig(Section):
     """Optimization, counted in steps, never in epochs."""
 
     steps: int = Field(default=5000, ge=1, description="Optimizer steps, at least 1.")
-    batch_size: int = Field(default=64, ge=1, description="Images per optimizer step, at least 1, over all processes.")
+    batch_size: int = Field(
+        default=64, ge=1, le=1_048_576, description="Images per optimizer step over all processes, 1 to 1,048,576."
+    )
     learning_rate: float = Field(default=3e-4, gt=0, description="Learning rate of Adam after the warm-up, above 0.")
     warmup_steps: int = Field(
         default=100, ge=0, description="Steps over which the learning rate rises linearly, 0 or more."

@@ -113,9 +113,10 @@ def _check_labels(labels: Labels, count: int, data: ImageData) -> None:
     most = 1 if data.multi_label else len(data.class_names) - 1
     shape = (count, *data.train_labels.shape[1:])
     if labels.shape != shape or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > most:
+        found = f" from {labels.min()} to {labels.max()}" if labels.size else ""
         raise EvaluationError(
-            f"samples/images.npz has labels {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}, those "
-            f"of `{data.name}` are integers {shape} from 0 to {most}: run `qhybrid sample` again"
+            f"samples/images.npz has labels {labels.dtype} {labels.shape}{found}, those of `{data.name}` are "
+            f"integers {shape} from 0 to {most}: run `qhybrid sample` again"
         )
 
 

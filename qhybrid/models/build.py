@@ -80,6 +80,47 @@ def check_trainable(config: RunConfig) -> None:
         )
 
 
+def require_memory(config: RunConfig, image_shape: tuple[int, int, int]) -> None:
+    """Refuse a network whose training cannot fit the memory that is available now.
+
+    Counted are the parameters five times (themselves, their gradient and average, Adam's two moments) and the first
+    stage's features of one batch twice: less than what is needed, so that nothing that fits is refused.
+
+    Args:
+        config: Configuration of the run.
+        image_shape: Shape of one image, `(C, H, W)`.
+
+    Raises:
+        ConfigError: Says how much it takes and how much there is.
+    """
+    import psutil
+
+    from qhybrid.quantum.circuits.feasibility import readable_bytes
+
+    with torch.device("meta"):
+        network = _empty_network(config, image_shape[0])
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    features = config.training.batch_size * config.model.channels[0] * image_shape[1] * image_shape[2]
+    needed, available = 4 * (5 * parameters + 2 * features), int(psutil.virtual_memory().available)
+    if needed > available:
+        raise ConfigError(
+            f"training {parameters:,} parameters on batches of {config.training.batch_size:,} images takes at least "
+            f"{readable_bytes(needed)} of memory and this machine has {readable_bytes(available)} available: lower "
+            "`model.channels`, `model.time_dim` or `training.batch_size`"
+        )
+
+
+def _empty_network(config: RunConfig, image_channels: int) -> UNet:
+    """The U-Net without a core."""
+    return UNet(
+        image_channels,
+        config.model.channels,
+        config.model.time_dim,
+        NoBottleneck(),
+        conditional_decoder=config.model.bottleneck.place == "condition",
+    )
+
+
 def _trained_circuit(config: RunConfig) -> CircuitSpec | None:
     """The circuit whose weights are trained, of whichever package its core is; `None` if there is none."""
     name = config.model.bottleneck.core.name
@@ -120,13 +161,7 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_seed(config.seed, "unet"))
-        model = UNet(
-            image_channels,
-            config.model.channels,
-            config.model.time_dim,
-            NoBottleneck(),
-            conditional_decoder=config.model.bottleneck.place == "condition",
-        )
+        model = _empty_network(config, image_channels)
         model.bottleneck = _build_bottleneck(config, spec, classes)
     # Channels innermost is what the CPU's convolutions work on; weights laid out so carry it through the network.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -23,7 +23,7 @@ from qhybrid.diffusion.supply import bank_input, check_supply, has_drawn, reserv
 from qhybrid.errors import Interrupted, RunDirectoryError
 from qhybrid.files import append_line, read_jsonl, write_text
 from qhybrid.interruption import collected_signals
-from qhybrid.models.build import build_model, check_trainable
+from qhybrid.models.build import build_model, check_trainable, require_memory
 from qhybrid.preflight import check_stages, later_demands
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory, default_place
@@ -61,6 +61,7 @@ def prepare(config: RunConfig, run: RunDirectory | None = None, *, stages: bool 
         check_stages(config, data)
     labels = LabelSpace.of(data) if config.model.condition == "class" else None
     classes = None if labels is None else len(labels.names)
+    require_memory(config, (data.channels, data.image_size, data.image_size))
     model = build_model(circuit_in(config, "training"), data.channels, classes=classes)
     demands = training_demands(config, images.shape[1:])
     if stages and not has_drawn(config.diffusion.noise, _consumer(wanted)):

@@ -191,6 +191,9 @@ def test_labels_that_the_data_lacks_are_refused(digits, cached, conditional_run)
     np.savez(run.images_file, images=digits.val[:20, ..., 0], seeds=np.arange(20), labels=np.zeros(19, np.int64))
     with pytest.raises(EvaluationError, match=r"\(19,\).*\(20,\)"):
         evaluate(run)
+    np.savez(run.images_file, images=digits.val[:20, ..., 0], seeds=np.arange(20), labels=np.zeros(0, np.int64))
+    with pytest.raises(EvaluationError, match=r"\(0,\), those of"):
+        evaluate(run)
     assert not run.evaluation_file.exists()
 
 

@@ -134,9 +134,9 @@ def test_what_is_accepted_can_be_prepared(data):
         if not isinstance(tree, dict):
             raise ConfigError("no mapping")
         config = build_config(tree)
-        if config.quantum.qubits * config.quantum.layers <= 400 and config.diffusion.timesteps <= 10**6:
+        if config.quantum.qubits * config.quantum.layers <= 400:
             check_trainable(config)
-            if max(config.model.channels) <= 64:
+            if max(config.model.channels) <= 64 and config.model.time_dim <= 256:
                 prepare(config)
 
     survives("prepared configuration", read)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from qhybrid.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from qhybrid.config import build_config, dump_config
 from qhybrid.diffusion.noise import GaussianNoise
-from qhybrid.errors import RunDirectoryError, TrainingError
+from qhybrid.errors import ConfigError, RunDirectoryError, TrainingError
 from qhybrid.files import read_jsonl
 from qhybrid.rundir import RunDirectory
 from qhybrid.training.loop import train
@@ -206,3 +206,20 @@ def test_nothing_is_written_before_everything_is_checked(tmp_path):
 def test_state_files_hold_no_pickled_code(uninterrupted):
     state = torch.load(latest_checkpoint(uninterrupted) / "training_state.pt", weights_only=True)
     assert state["ema_step"] == 30
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"model": {"channels": [16384, 16384, 16384]}},
+        {"model": {"channels": [8, 8, 16384], "time_dim": 16384}},
+        {"training": {"batch_size": 1_048_576}, "model": {"channels": [2048, 8, 8]}},
+    ],
+)
+def test_a_network_that_cannot_fit_the_memory_is_refused_before_it_is_built(tmp_path, sections):
+    wanted = build_config({"name": "huge"} | sections)
+    with pytest.raises(
+        ConfigError, match=r"takes at least .* of memory and this machine has .*: lower `model.channels`"
+    ):
+        train(wanted, tmp_path / "run", stages=False)
+    assert not (tmp_path / "run").exists()

@@ -31,9 +31,9 @@ def require_feasible(spec_or_qubits: CircuitSpec | int, batch_size: int) -> None
         return
     fitting = max((n for n in range(1, _MAX_QUBITS + 1) if _working_bytes(n) <= available), default=0)
     raise CircuitError(
-        f"exact simulation of {qubits} qubits would take {_readable(_state_bytes(qubits) * batch_size)} of memory "
+        f"exact simulation of {qubits} qubits would take {readable_bytes(_state_bytes(qubits) * batch_size)} of memory "
         f"(2^{qubits} amplitudes of 8 bytes for each of {batch_size} samples) and this machine has "
-        f"{_readable(available)} available: use at most {fitting} qubits"
+        f"{readable_bytes(available)} available: use at most {fitting} qubits"
     )
 
 
@@ -48,8 +48,8 @@ def require_feasible_under_noise(qubits: int) -> None:
     """
     if qubits > MAX_NOISY_QUBITS:
         raise CircuitError(
-            f"{qubits} qubits under noise: a density matrix takes {_readable(LANES * 4 << 2 * qubits)} of memory for "
-            f"each step and {LANES} samples (4^{qubits} numbers each) and is followed for at most "
+            f"{qubits} qubits under noise: a density matrix takes {readable_bytes(LANES * 4 << 2 * qubits)} of memory "
+            f"for each step and {LANES} samples (4^{qubits} numbers each) and is followed for at most "
             f"{MAX_NOISY_QUBITS} qubits; use Aer's trajectories: AerEstimator(noise_model, shots=...), or "
             "`simulator: aer` with `shots`"
         )
@@ -64,7 +64,8 @@ def _working_bytes(qubits: int) -> int:
     return 3 * LANES * _state_bytes(qubits)
 
 
-def _readable(size: int) -> str:
+def readable_bytes(size: int) -> str:
+    """A number of bytes with three digits and a binary unit, e.g. 1.5 GiB."""
     units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
     power = 0
     value = float(size)
