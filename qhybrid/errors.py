@@ -47,3 +47,11 @@ class BenchmarkError(QHybridError, RuntimeError):
 
 class Interrupted(QHybridError):  # noqa: N818 - not a mistake, like KeyboardInterrupt
     """Work stopped by SIGINT or SIGTERM after its state was saved; the command line exits with code 130."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of numpy or torch means that memory could not be had; torch says it in words alone."""
+    told = str(error)
+    return isinstance(error, MemoryError) or any(
+        words in told for words in ("can't allocate memory", "out of memory", "not enough memory", "size calculation")
+    )

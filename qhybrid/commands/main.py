@@ -13,7 +13,7 @@ import typer
 from hardware.commands.main import app as hardware_app
 from qhybrid.commands import bench, config, doctor, export, inspect, judge, noise, run, runs, study
 from qhybrid.commands.terminal import print_everywhere
-from qhybrid.errors import Interrupted, QHybridError
+from qhybrid.errors import Interrupted, QHybridError, lacks_memory
 from qhybrid.files import DISK_ERRORS
 
 USER_ERROR = 2
@@ -43,6 +43,11 @@ def main() -> None:
         _end(f"interrupted: {interruption}", INTERRUPTED)
     except QHybridError as error:
         _end(f"error: {error}", USER_ERROR)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        sizes = "images, a batch, or the network's channels"
+        _end(f"error: the memory of this machine does not suffice: ask for less at a time ({sizes})", USER_ERROR)
     except OSError as error:
         # Files have their own errors; what is left is the output, sent to a file on a full disk.
         if error.errno not in DISK_ERRORS:

@@ -34,7 +34,8 @@ class EvaluationConfig(Section):
     kid_subsets: int = Field(
         default=100,
         ge=2,
-        description="Number of random subsets that the kernel distance (KID) is averaged over, at least 2.",
+        le=100_000,
+        description="Number of random subsets that the kernel distance (KID) is averaged over, 2 to 100,000.",
     )
     kid_subset_size: int = Field(default=100, ge=2, description="Images in each of these subsets, at least 2.")
     neighbours: int = Field(

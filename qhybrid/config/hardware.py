@@ -73,7 +73,7 @@ class HardwareConfig(Section):
             "local copy of a device such as `fake_torino`, or `aer` for a simulator without noise."
         ),
     )
-    images: int = Field(default=16, ge=1, description="Number of images to generate, at least 1.")
+    images: int = Field(default=16, ge=1, le=1_000_000, description="Number of images to generate, 1 to 1,000,000.")
     steps: int = Field(default=8, ge=1, description="Reverse steps per image, at least 1.")
     qpu_steps: Annotated[Literal["auto", "all"] | list[int], WithJsonSchema(_STEPS_SCHEMA)] = Field(
         default="auto",

@@ -28,9 +28,12 @@ class SamplingConfig(Section):
         le=1,
         description="Noise level of `ddim`: 0 is deterministic, 1 is DDPM; other samplers allow 0 only.",
     )
-    images: int = Field(default=64, ge=1, description="Number of images to generate, at least 1.")
+    images: int = Field(default=64, ge=1, le=10_000_000, description="Number of images to generate, 1 to 10,000,000.")
     batch_size: int = Field(
-        default=250, ge=1, description="Images generated at a time, at least 1; an image does not depend on it."
+        default=250,
+        ge=1,
+        le=1_048_576,
+        description="Images generated at a time, 1 to 1,048,576; an image does not depend on it.",
     )
     seed: Seed = Field(default=0, description="Seed of image 0, 0 or more; image i uses `seed` + i.")
     guidance: float = Field(

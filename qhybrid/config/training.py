@@ -55,5 +55,5 @@ class TrainingConfig(Section):
         default="no", description="Whether the network computes in bfloat16 (`bf16`); the circuit does not."
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of torch, at least 1; null leaves torch's own choice."
+        default=None, ge=1, le=4096, description="CPU threads of torch, 1 to 4096; null leaves torch's own choice."
     )

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from qhybrid.rundir import RunDirectory
@@ -250,3 +251,15 @@ def test_the_whole_way_in_one_command(tmp_path, config, command):
     assert code == 0, err
     assert (run.checkpoints / "step-20" / "model.safetensors").read_bytes() == weights
     assert run.images_file.read_bytes() == images
+
+
+def test_what_the_memory_cannot_hold_is_one_line(command, tmp_path, monkeypatch):
+    """More images than are allowed, and where no bound could have known: a tensor too large."""
+    code, _, error = command("sample", "digits", "--images", 10**15, "--out", tmp_path / "out")
+    assert code == 2
+    assert "`images` is 1000000000000000" in error
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("qhybrid.sampling.generate.generate", lambda *_, **__: torch.empty(2**55))
+    code, _, error = command("sample", "digits", "--images", 10, "--out", tmp_path / "out")
+    assert code == 2
+    assert error.splitlines()[-1].startswith("error: the memory of this machine does not suffice")
