@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -18,6 +19,10 @@ from qhybrid.files import DISK_ERRORS
 
 USER_ERROR = 2
 INTERRUPTED = 130
+ABORTED = 1
+
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""A wrong command, option or argument, as typer raises it; it has no public name of its own."""
 
 app = typer.Typer(
     help="Hybrid quantum-classical image diffusion: train on a simulator, run on an IBM quantum device.",
@@ -38,7 +43,12 @@ def main() -> None:
     """Entry point of the console script."""
     print_everywhere()
     try:
-        app()
+        # Not on its own, or a wrong option would be a box of five lines.
+        sys.exit(app(standalone_mode=False) or 0)
+    except UsageError as error:
+        _end(_usage_line(error), USER_ERROR)
+    except typer.Abort:
+        _end("aborted: nothing was done", ABORTED)
     except Interrupted as interruption:
         _end(f"interrupted: {interruption}", INTERRUPTED)
     except QHybridError as error:
@@ -55,6 +65,15 @@ def main() -> None:
         # What is still buffered would fail once more when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _end(f"error: the output cannot be written: {error.strerror}; make room and run it again", USER_ERROR)
+
+
+def _usage_line(error: Any) -> str:
+    """What is wrong with a command line and where to look; the help itself where nothing but it was asked for."""
+    message = str(error.format_message()).strip()
+    if "\n" in message:
+        return message
+    command = "qhybrid" if error.ctx is None else error.ctx.command_path
+    return f"error: {message.rstrip('.')}: `{command} --help` shows what it takes"
 
 
 def _end(line: str, code: int) -> None:

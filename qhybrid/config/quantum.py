@@ -56,8 +56,8 @@ class QuantumConfig(Section):
     layers: int | None = Field(
         default=None,
         ge=1,
-        le=10_000,
-        description=f"Number of trained layers, 1 to 10,000; null takes {DEFAULT_LAYERS}; null for a circuit from a "
+        le=1_000,
+        description=f"Number of trained layers, 1 to 1,000; null takes {DEFAULT_LAYERS}; null for a circuit from a "
         "file, which has its own.",
     )
     observables: Literal["z", "zz"] | Annotated[list[str], Field(min_length=1)] | None = Field(

@@ -136,6 +136,8 @@ def load_config(
         ConfigError: The file cannot be read, or a key or value is not allowed.
     """
     values = read_mapping(path, "configuration")
+    if "base" in values and "seeds" in values:
+        raise ConfigError(f"configuration `{path}` is a study, which `qhybrid study` takes")
     apply_overrides(values, overrides, given)
     return build_config(values, f"configuration `{path}`")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qhybrid.config import RunConfig
 from qhybrid.errors import ConfigError
@@ -83,8 +83,9 @@ def check_trainable(config: RunConfig) -> None:
 def require_memory(config: RunConfig, image_shape: tuple[int, int, int]) -> None:
     """Refuse a network whose training cannot fit the memory that is available now.
 
-    Counted are the parameters five times (themselves, their gradient and average, Adam's two moments) and the first
-    stage's features of one batch twice: less than what is needed, so that nothing that fits is refused.
+    Counted are the parameters five times (themselves, their gradient and average, Adam's two moments) and what each
+    layer hands on for one batch, which the gradient needs: less than what is used, so that nothing that fits is
+    refused. A GPU has memory of its own, and says itself when it does not suffice.
 
     Args:
         config: Configuration of the run.
@@ -97,17 +98,30 @@ def require_memory(config: RunConfig, image_shape: tuple[int, int, int]) -> None
 
     from qhybrid.quantum.circuits.feasibility import readable_bytes
 
+    if config.training.device != "cpu" and torch.cuda.is_available():
+        return
+    batch = config.training.batch_size
     with torch.device("meta"):
         network = _empty_network(config, image_shape[0])
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    features = config.training.batch_size * config.model.channels[0] * image_shape[1] * image_shape[2]
-    needed, available = 4 * (5 * parameters + 2 * features), int(psutil.virtual_memory().available)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        features = _handed_on(network, torch.empty(1, *image_shape))
+    needed, available = 4 * (5 * parameters + batch * features), int(psutil.virtual_memory().available)
     if needed > available:
         raise ConfigError(
-            f"training {parameters:,} parameters on batches of {config.training.batch_size:,} images takes at least "
+            f"training {parameters:,} parameters on batches of {batch:,} images takes at least "
             f"{readable_bytes(needed)} of memory and this machine has {readable_bytes(available)} available: lower "
             "`model.channels`, `model.time_dim` or `training.batch_size`"
         )
+
+
+def _handed_on(network: UNet, images: Tensor) -> int:
+    """How many numbers the layers hand on for images `(B, C, H, W)`; on torch's `meta` device nothing is computed."""
+    counts = []
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _module, _inputs, output: counts.append(output.numel()))
+    network(images, torch.zeros(len(images), dtype=torch.int64))
+    return sum(counts)
 
 
 def _empty_network(config: RunConfig, image_channels: int) -> UNet:

@@ -205,7 +205,12 @@ def load_study(
         ConfigError: The file, its base or a cell is not valid; a sample level changes training; two cells are the same.
     """
     origin = f"study `{path}`"
-    config = build_section(StudyConfig, read_mapping(path, "study"), origin)
+    values = read_mapping(path, "study")
+    if "base" not in values and "seeds" not in values and values.keys() & RunConfig.model_fields.keys() - {"name"}:
+        raise ConfigError(
+            f"{origin} is the configuration of one run: `qhybrid run` takes it; a study has `base` and `seeds`"
+        )
+    config = build_section(StudyConfig, values, origin)
     if isinstance(config.base, str):
         base = read_mapping(Path(path).parent / config.base, "base configuration")
     else:

@@ -253,6 +253,42 @@ def test_the_whole_way_in_one_command(tmp_path, config, command):
     assert run.images_file.read_bytes() == images
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["train"], "error: Missing argument 'CONFIG': `qhybrid train --help` shows what it takes"),
+        (["train", "x.yaml", "--step", "3"], "error: No such option: --step"),
+        (["hardware", "plann"], "error: No such command 'plann'"),
+        (
+            ["study", "x.yaml", "--jobs", "0"],
+            "error: Invalid value for '--jobs': Input should be greater than or equal to 1",
+        ),
+        (["bench", "layer", "--qubits"], "error: Option '--qubits' requires an argument"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(command, arguments, line):
+    code, said, error = command(*arguments)
+    assert (code, said) == (2, "")
+    assert error.startswith(line)
+    assert len(error.splitlines()) == 1
+    assert "--help` shows what it takes" in error
+
+
+def test_help_without_a_command_is_the_help(command):
+    code, said, error = command()
+    assert code == 2
+    assert "Usage: qhybrid" in said + error
+
+
+def test_a_run_is_no_study_and_a_study_no_run(command, root):
+    code, _, error = command("study", root / "configs" / "quickstart.yaml")
+    assert code == 2
+    assert "is the configuration of one run: `qhybrid run` takes it" in error
+    code, _, error = command("run", root / "configs" / "studies" / "core.yaml")
+    assert code == 2
+    assert "is a study, which `qhybrid study` takes" in error
+
+
 def test_what_the_memory_cannot_hold_is_one_line(command, tmp_path, monkeypatch):
     """More images than are allowed, and where no bound could have known: a tensor too large."""
     code, _, error = command("sample", "digits", "--images", 10**15, "--out", tmp_path / "out")
