@@ -159,10 +159,17 @@ class HardwareConfig(Section):
     @field_validator("qpu_steps", mode="before")
     @classmethod
     def _ranges_of_steps(cls, value: Any) -> Any:
-        """`0-3,6` is short for `[0, 1, 2, 3, 6]`."""
+        """`0-3,6` is short for `[0, 1, 2, 3, 6]`.
+
+        Raises:
+            ValueError: A range runs backwards.
+        """
         if not isinstance(value, str) or not re.fullmatch(_RANGES, value):
             return value
         bounds = [[int(number) for number in part.split("-")] for part in value.split(",")]
+        for first, last in ((bound[0], bound[-1]) for bound in bounds):
+            if first > last:
+                raise ValueError(f"the range {first}-{last} runs backwards: write {last}-{first}")
         return [step for bound in bounds for step in range(bound[0], bound[-1] + 1)]
 
     @model_validator(mode="after")

@@ -72,6 +72,7 @@ def test_transpile_lists_candidates(command, run: RunDirectory) -> None:  # type
         (("--level", "2", "--zne-factors", "1,2,51"), ("zne_factors", "51", "50")),
         (("--backend", "fake_manil"), ("`fake_manil`", "fake_manila")),
         (("--qpu-steps", "7"), ("qpu_steps [7]", "0 to 2")),
+        (("--qpu-steps", "2-1"), ("the range 2-1 runs backwards: write 1-2",)),
         (("--qpu-steps", "some"), ("`some`", "auto")),
         (("--level", "3"), ("hardware.level", "3")),
         (("--pack", "0"), ("hardware.pack", "0")),
