@@ -47,22 +47,19 @@ _console = Console()
 @app.command()
 def backends(as_json: JsonOption = False) -> None:
     """List what the account offers if there is one, then the local copies of IBM devices."""
-    import warnings
     from dataclasses import asdict
 
-    from hardware.service.backends import account_rows, describe_backend, local_names, open_backend
+    from hardware.service.backends import account_rows
+    from hardware.service.local_devices import local_rows
 
     rows, note = account_rows()
     if not as_json:
-        # Before the local copies are read, which takes a while.
+        # Before the local copies are read, which takes a while the first time.
         if rows:
             _console.print(backends_table(rows))
         if note:
             say(note)
-    with warnings.catch_warnings():
-        # One snapshot warns that its errors are not typical; they are shown as they are.
-        warnings.simplefilter("ignore", UserWarning)
-        local = [describe_backend(name, open_backend(name)) for name in local_names()]
+    local = local_rows()
     if as_json:
         _print_json({"backends": [asdict(row) for row in [*rows, *local]], "note": note})
         return

@@ -8,6 +8,7 @@ from qiskit_ibm_runtime.accounts import management
 from qiskit_ibm_runtime.exceptions import IBMApiError
 
 from hardware.errors import BackendError
+from hardware.service import local_devices
 from hardware.service.account import is_local
 from hardware.service.backends import describe_backend, device_name, local_names, open_backend, rep_delay
 
@@ -76,3 +77,23 @@ def test_local_names_all_begin_alike() -> None:
     assert names[0] == "aer"
     assert len(names) > 60
     assert all(name.startswith("fake_") for name in names[1:])
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1, 2]", '[{"name": "aer"}]'])
+def test_rows_of_local_copies_are_kept_and_a_damaged_cache_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setenv("QHYBRID_CACHE", str(tmp_path))
+    monkeypatch.setattr(local_devices, "local_names", lambda: ["aer", "fake_manila"])
+    expected = [describe_backend(name, open_backend(name)) for name in ("aer", "fake_manila")]
+    assert local_devices.local_rows() == expected
+    with monkeypatch.context() as patch:
+        # Now nothing is opened.
+        patch.delattr(local_devices, "open_backend")
+        assert local_devices.local_rows() == expected
+    (kept,) = (tmp_path / "devices").iterdir()
+    kept.write_text(damage)
+    assert local_devices.local_rows() == expected
+    # Another set of devices is another file.
+    monkeypatch.setattr(local_devices, "local_names", lambda: ["aer"])
+    assert local_devices.local_rows() == expected[:1]

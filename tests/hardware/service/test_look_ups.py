@@ -177,7 +177,7 @@ def test_a_run_waits_through_an_outage_and_says_so(
 def test_devices_of_the_account_come_first_and_a_refusal_before_the_local_ones(
     service: Loopback, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hardware.service.backends.local_names", lambda: ["aer", "fake_manila"])
+    monkeypatch.setattr("hardware.service.local_devices.local_names", lambda: ["aer", "fake_manila"])
     code, out, _ = command("backends")
     assert (code, out.index("ibm_manila") < out.index("fake_manila")) == (0, True)
     names = [row["name"] for row in json.loads(command("backends", "--json")[1])["backends"]]
