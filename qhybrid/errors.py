@@ -37,6 +37,10 @@ class TrainingError(QHybridError):
     """Training that cannot go on, e.g. a loss that is no longer a number."""
 
 
+class TrackingError(QHybridError):
+    """A tracker of experiments that is not installed, or that cannot be opened."""
+
+
 class StudyError(QHybridError):
     """A study of which some cells failed."""
 

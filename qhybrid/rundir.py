@@ -96,6 +96,11 @@ class RunDirectory:
         return self.path / "hardware"
 
     @property
+    def tracking_file(self) -> Path:
+        """Which run of each tracker is this one; TensorBoard's files stand beside it."""
+        return self.path / "tracking" / "runs.json"
+
+    @property
     def report_file(self) -> Path:
         """The report, one self-contained page."""
         return self.path / "report.html"

@@ -32,7 +32,7 @@ ESTIMATORS = ENGINE | {"quantum.devices", "quantum.estimators"}
 QUANTUM = ESTIMATORS | {"quantum.layer", "quantum.analysis"}
 RUN = CONFIG | {"environment", "rundir", "circuit_copies", "data"}
 TRAINED = RUN | QUANTUM | {"models", "diffusion", "checkpoints"}
-JUDGED = TRAINED | {"pictures", "sampling", "evaluation"}
+JUDGED = TRAINED | {"pictures", "sampling", "evaluation", "tracking"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
@@ -47,6 +47,8 @@ ROOMS: dict[str, set[str]] = {
     "rundir": CONFIG | {"environment"},
     "circuit_copies": CONFIG,
     "data": CONFIG,
+    "processes": {"errors", "config"},
+    "tracking": CONFIG | {"rundir", "processes"},
     "quantum.circuits": CONFIG,
     "quantum.engine.compiler": CIRCUITS,
     "quantum.noise": COMPILER,
@@ -61,16 +63,16 @@ ROOMS: dict[str, set[str]] = {
     "diffusion": CONFIG | ESTIMATORS,
     "checkpoints": CONFIG | QUANTUM | {"rundir", "circuit_copies", "data", "models"},
     "preflight": TRAINED | {"evaluation"},
-    "training": TRAINED | {"preflight"},
+    "training": TRAINED | {"preflight", "processes", "tracking"},
     "pictures": GROUND,
-    "sampling": TRAINED | {"pictures"},
-    "evaluation": TRAINED | {"pictures", "sampling"},
+    "sampling": TRAINED | {"pictures", "tracking"},
+    "evaluation": TRAINED | {"pictures", "sampling", "tracking"},
     "report": JUDGED,
     "hub": JUDGED | {"report"},
     "studies": JUDGED | {"preflight", "training", "report"},
     "benchmarks": CONFIG | QUANTUM,
     "commands": JUDGED
-    | {"preflight", "training", "report", "hub", "studies", "benchmarks"}
+    | {"preflight", "processes", "training", "report", "hub", "studies", "benchmarks"}
     | {"hardware.service", "hardware.placement", "hardware.runs", "hardware.noise", "hardware.commands"},
     "__main__": {"commands"},
     "hardware.errors": {"errors"},

@@ -37,18 +37,29 @@ def imported_distributions(root):
     for module, path in imported_modules(root):
         if module not in sys.stdlib_module_names and module not in ("qhybrid", "hardware"):
             assert module in homes, f"{path} imports `{module}`, which no installed package provides"
-            found[homes[module][0].lower().replace("_", "-")] = path
+            # `mlflow-skinny` is MLflow without its server.
+            found[homes[module][0].lower().replace("_", "-").removesuffix("-skinny")] = path
     return found
 
 
-def declared(root):
+def declared(root, extra=None):
+    """Names of what is always installed, or of what an extra installs."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    return {distribution_name(requirement) for requirement in project["dependencies"]}
+    wanted = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    return {distribution_name(requirement) for requirement in wanted}
 
 
 def test_every_imported_package_is_declared(root):
+    found = declared(root) | declared(root, "trackers")
     imported = imported_distributions(root)
-    assert not {name: str(path) for name, path in imported.items() if name not in declared(root)}
+    assert not {name: str(path) for name, path in imported.items() if name not in found}
+
+
+def test_an_optional_package_is_imported_in_one_place(root):
+    imported = imported_distributions(root)
+    optional = {name: path for name, path in imported.items() if name in declared(root, "trackers")}
+    assert set(optional) == {"mlflow", "wandb"}
+    assert set(optional.values()) == {root / "qhybrid" / "tracking" / "kinds.py"}
 
 
 def test_every_declared_package_is_used(root):

@@ -40,9 +40,9 @@ def run(
     if dry_run:
         _print_dry_run(settings)
         return
+    from qhybrid.processes import launched_processes
     from qhybrid.training.loop import check_start
     from qhybrid.training.loop import train as train_model
-    from qhybrid.training.processes import launched_processes
 
     if launched_processes() > 1:
         raise ConfigError(
@@ -80,8 +80,8 @@ def train(
     if dry_run:
         _print_dry_run(settings)
         return
+    from qhybrid.processes import is_main_process
     from qhybrid.training.loop import train as train_model
-    from qhybrid.training.processes import is_main_process
 
     if resume and is_main_process():
         _say_where_it_begins(out)

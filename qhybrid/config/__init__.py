@@ -16,6 +16,7 @@ from qhybrid.config.quantum import CircuitFileConfig, DeviceNoiseConfig, Quantum
 from qhybrid.config.run import RunConfig, build_config, build_section, check_sampling
 from qhybrid.config.sampling import SamplingConfig
 from qhybrid.config.section import Section
+from qhybrid.config.tracking import TrackingConfig
 from qhybrid.config.training import TrainingConfig
 from qhybrid.config.yaml_files import apply_override, apply_overrides, dump_config, load_config, read_mapping
 
@@ -41,6 +42,7 @@ __all__ = [
     "ShareConfig",
     "SimulatedNoiseConfig",
     "TimeDensityConfig",
+    "TrackingConfig",
     "TrainingConfig",
     "apply_override",
     "apply_overrides",

@@ -17,6 +17,7 @@ from qhybrid.config.model import CLASSICAL_CORES, ModelConfig
 from qhybrid.config.quantum import QuantumConfig
 from qhybrid.config.sampling import SamplingConfig
 from qhybrid.config.section import Section, SectionT, Seed
+from qhybrid.config.tracking import TrackingConfig
 from qhybrid.config.training import TrainingConfig
 from qhybrid.errors import ConfigError
 
@@ -49,6 +50,9 @@ class RunConfig(Section):
         default=None, description="The trained circuit on a device; null leaves this stage out."
     )
     report: bool = Field(default=False, description="Whether `qhybrid run` ends by writing `report.html`.")
+    tracking: TrackingConfig | None = Field(
+        default=None, description="TensorBoard, MLflow or Weights & Biases beside the run directory; null is none."
+    )
 
     @model_validator(mode="after")
     def _stages_have_what_they_need(self) -> RunConfig:

@@ -32,6 +32,7 @@ from qhybrid.pictures.grids import image_grid, labelled_rows, pixel_rows, titled
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory
 from qhybrid.seeds import evaluation_generator
+from qhybrid.tracking.tracked import tracked
 
 Images = NDArray[np.uint8]
 
@@ -69,7 +70,11 @@ def evaluate(
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     with run.locked():
-        return _evaluate(run, config, checkpoint, reliance)
+        result = _evaluate(run, config, checkpoint, reliance)
+        with tracked(run) as trackers:
+            trackers.log(_numbers(result), _step(run, checkpoint))
+            trackers.document(run.evaluation_file)
+        return result
 
 
 def _evaluate(
@@ -134,6 +139,26 @@ def _evaluate(
     }
     write_json(run.evaluation_file, result)
     return result
+
+
+def _numbers(result: dict[str, Any]) -> dict[str, Any]:
+    """What trackers plot of a result: the metrics that have a value, and what is lost without the core's outputs."""
+    metrics = {name: entry["value"] for name, entry in result["metrics"].items() if entry["value"] is not None}
+    outputs = (result["reliance"] or {}).get("outputs", {})
+    lost = {
+        state: {name: found["difference"][name]["value"] for name in ("kid", "loss")}
+        for state, found in outputs.items()
+        if "difference" in found
+    }
+    return {"evaluation": metrics, "reliance": lost}
+
+
+def _step(run: RunDirectory, checkpoint: Checkpoint | None) -> int:
+    """Training step of the model that the images come from; 0 where no checkpoint tells."""
+    if checkpoint is not None:
+        return checkpoint.step
+    latest = latest_checkpoint(run)
+    return 0 if latest is None else int(latest.name.removeprefix("step-"))
 
 
 def summary_lines(result: dict[str, Any]) -> list[str]:

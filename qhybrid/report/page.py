@@ -27,6 +27,7 @@ from qhybrid.report.reliance_view import class_rows, reliance_rows
 from qhybrid.report.summary import core_in_words, first_lines
 from qhybrid.rundir import RunDirectory
 from qhybrid.sampling.frames import denoising_frames
+from qhybrid.tracking.tracked import tracked
 
 _SHOWN = 16
 _FILMED, _MOST_FRAMES = 10, 25
@@ -56,7 +57,10 @@ def write_report(run: RunDirectory | str | Path) -> Path:
     run = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     with run.locked():
         run.check_inputs()
-        return _write_page(run)
+        page = _write_page(run)
+        with tracked(run) as trackers:
+            trackers.document(page)
+        return page
 
 
 def _write_page(run: RunDirectory) -> Path:

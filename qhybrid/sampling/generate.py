@@ -26,6 +26,7 @@ from qhybrid.files import atomic_path
 from qhybrid.models.unet import UNet
 from qhybrid.progress import Advance, progress
 from qhybrid.rundir import RunDirectory
+from qhybrid.tracking.tracked import tracked
 
 _GRID_IMAGES = 100
 _GRID_COLUMNS = 10
@@ -64,7 +65,10 @@ def sample_checkpoint(checkpoint: Checkpoint, config: SamplingConfig, run: RunDi
     """
     check_sampling(checkpoint.config, config)
     with run.locked():
-        return _sample_into(checkpoint, config, run)
+        images = _sample_into(checkpoint, config, run)
+        with tracked(run) as trackers:
+            trackers.picture(run.grid_file, checkpoint.step)
+        return images
 
 
 def _sample_into(checkpoint: Checkpoint, config: SamplingConfig, run: RunDirectory) -> NDArray[np.uint8]:

@@ -25,10 +25,11 @@ from qhybrid.files import append_line, read_jsonl, write_text
 from qhybrid.interruption import collected_signals
 from qhybrid.models.build import build_model, check_trainable, require_memory
 from qhybrid.preflight import check_stages, later_demands
+from qhybrid.processes import agreed_place, any_process, check_parts, make_accelerator
 from qhybrid.progress import progress
 from qhybrid.rundir import RunDirectory, default_place
+from qhybrid.tracking.tracked import Tracking, check_trackers, tracked
 from qhybrid.training.batches import Batches
-from qhybrid.training.processes import agreed_place, any_process, check_parts, make_accelerator
 from qhybrid.training.trainer import Trainer
 
 
@@ -92,7 +93,9 @@ def check_start(config: RunConfig, out: str | Path | None, *, resume: bool) -> N
 
     Raises:
         RunDirectoryError: `resume` without `out`; or the folder is not writable, or holds something else.
+        TrackingError: A tracker that is not installed.
     """
+    check_trackers(config.tracking)
     if resume and out is None:
         begun = sorted(Path("runs").glob(f"{glob.escape(config.name)}-*"), key=lambda path: path.stat().st_mtime)
         newest = f"; the newest of this name is `{begun[-1]}`" if begun else ""
@@ -111,7 +114,7 @@ def train(
     """Train a model into a run directory, writing its log and checkpoints.
 
     On SIGINT or SIGTERM a checkpoint is written and `Interrupted` raised; after SIGKILL the last one is there.
-    Several processes (`torchrun`, `accelerate launch`) share every batch; see `qhybrid.training.processes`.
+    Several processes (`torchrun`, `accelerate launch`) share every batch; see `qhybrid.processes`.
     A resumed run ends with the weights of one that was never interrupted, bit for bit (CPU, same thread count).
 
     Args:
@@ -144,8 +147,9 @@ def train(
             noise = run.relocated(config).diffusion.noise
             reserve(noise, training_demands(config, trainer.image_shape), _consumer(config))
             _trim_log(run, trainer.step)
-        with collected_signals() as interrupted:
-            _run_steps(trainer, run, interrupted, pause)
+        tracking = tracked(run, training_from=trainer.step) if main else nullcontext(Tracking([]))
+        with tracking as trackers, collected_signals() as interrupted:
+            _run_steps(trainer, run, trackers, interrupted, pause)
     return run
 
 
@@ -155,7 +159,9 @@ def _consumer(config: RunConfig) -> str:
     return f"training of {config.name}, seed {config.seed} ({digest})"
 
 
-def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int], pause: Callable[[], bool]) -> None:
+def _run_steps(
+    trainer: Trainer, run: RunDirectory, trackers: Tracking, interrupted: list[int], pause: Callable[[], bool]
+) -> None:
     training = trainer.config.training
     main = trainer.accelerator.is_main_process
     with progress("training", training.steps, trainer.step, quiet=not main) as advance:
@@ -168,6 +174,7 @@ def _run_steps(trainer: Trainer, run: RunDirectory, interrupted: list[int], paus
                 note = f"loss {row['loss']:.4f}"
                 if main:
                     append_line(run.train_log, json.dumps(row))
+                    trackers.log(row, trainer.step)
             advance(1, note)
             stopped = any_process(trainer.accelerator, bool(interrupted))
             saved = stopped or trainer.step % training.checkpoint_every == 0 or trainer.step == training.steps

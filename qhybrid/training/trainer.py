@@ -20,9 +20,9 @@ from qhybrid.errors import RunDirectoryError, TrainingError
 from qhybrid.files import InputFile
 from qhybrid.models.build import parameter_groups
 from qhybrid.models.unet import UNet
+from qhybrid.processes import make_accelerator
 from qhybrid.rundir import RunDirectory
 from qhybrid.training.batches import Batches
-from qhybrid.training.processes import make_accelerator
 
 if TYPE_CHECKING:
     from ema_pytorch import EMA

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -45,8 +45,12 @@ def check_parts(config: RunConfig) -> None:
         )
 
 
-def make_accelerator(training: TrainingConfig) -> Accelerator:
+def make_accelerator(training: TrainingConfig, **options: Any) -> Accelerator:
     """accelerate's object for device, precision and the launched processes.
+
+    Args:
+        training: Names the device and the precision.
+        options: Further arguments of `Accelerator`.
 
     Raises:
         TrainingError: CUDA is asked for, and there is none.
@@ -62,7 +66,7 @@ def make_accelerator(training: TrainingConfig) -> Accelerator:
     os.environ["ACCELERATE_USE_CPU"] = "true" if cpu else "false"
     # The same parameters take part in every step; of a published core some never do, which a static graph allows.
     shared_gradients = DistributedDataParallelKwargs(static_graph=True)
-    return Accelerator(cpu=cpu, mixed_precision=training.mixed_precision, kwargs_handlers=[shared_gradients])
+    return Accelerator(cpu=cpu, mixed_precision=training.mixed_precision, kwargs_handlers=[shared_gradients], **options)
 
 
 def agreed_place(accelerator: Accelerator, place: Path | None, begun: bool) -> tuple[Path, bool]:
