@@ -11,6 +11,7 @@ The names below are imported when first used, so that `import hardware` costs no
     estimation   expectation values of any circuit on a device through Qiskit's estimator interface
     inference    reverse diffusion whose bottleneck a device evaluates, and that can stop before any step and go on
     comparison   exact simulation, noisy simulation and device on the angles of a run, and their images
+    tuning       the trained model fitted to the device: its last linear map, its circuit's weights
     runs         a run directory's way from plan to images: plan, submit, fetch, infer, replay, variants, status;
                  and what it has at the service: jobs listed, cancelled, waited for, sessions closed; export
     noise        quantum noise drawn from a device into a bank
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hardware.runs.export import export
     from hardware.runs.stages import fetch, infer, plan, submit
     from hardware.service.backends import open_backend
+    from hardware.tuning.tuned_model import tune
 
 # No module carries a function's name: importing `hardware.plan` as a module would replace the function on the package.
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "plan": "runs.stages",
     "submit": "runs.stages",
     "transpile": "placement.transpilation",
+    "tune": "tuning.tuned_model",
     "wait": "runs.at_service",
 }
 
@@ -66,6 +69,7 @@ __all__ = [
     "plan",
     "submit",
     "transpile",
+    "tune",
     "wait",
 ]
 

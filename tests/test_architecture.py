@@ -83,7 +83,7 @@ HARDWARE_GROUND = {"hardware.errors", "hardware.arrays", "hardware.stored_plans"
 BELOW_HARDWARE = TRAINED | HARDWARE_GROUND
 # A floor may import every floor before it.
 HARDWARE_FLOORS = ["service", "placement", "primitives", "jobs", "planning"]
-HARDWARE_FLOORS += ["estimation", "inference", "comparison", "runs"]
+HARDWARE_FLOORS += ["estimation", "inference", "comparison", "tuning", "runs"]
 ROOMS |= {
     f"hardware.{room}": BELOW_HARDWARE | {f"hardware.{lower}" for lower in HARDWARE_FLOORS[:floor]}
     for floor, room in enumerate(HARDWARE_FLOORS)

@@ -36,6 +36,7 @@ from hardware.commands.tables import (
     transpile_table,
     variants_table,
 )
+from hardware.commands.tune import tune
 
 if TYPE_CHECKING:
     from hardware.runs.stages import Advance
@@ -214,7 +215,7 @@ def compare(
     _print_json(comparison) if as_json else _console.print(variants_table(comparison))
 
 
-for command in (evaluate, jobs, wait, cancel, close, export, noise):
+for command in (evaluate, tune, jobs, wait, cancel, close, export, noise):
     app.command()(command)
 
 

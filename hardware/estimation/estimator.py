@@ -37,6 +37,7 @@ from qhybrid.config import HardwareConfig, build_section
 from qhybrid.locks import exclusive
 from qhybrid.quantum.circuits.spec import CircuitSpec
 from qhybrid.quantum.estimators.pubs import submitted
+from qhybrid.rundir import RunDirectory
 
 # Of the configuration's section `hardware`, what an estimator can be told; the rest is of images and their steps.
 OPTIONS = (*(name for name in RESULT_OPTIONS if name != "backend"), "fractional_gates", "seed")
@@ -198,6 +199,20 @@ class DeviceEstimator(BaseEstimatorV2):  # type: ignore[misc]  # qiskit is untyp
             spent=self.state.budget.spent(),
         )
 
+    def seconds_left(self) -> float | None:
+        """Seconds that are left of the budget; `None` without one. On a local device planned seconds are counted."""
+        budget = self.state.budget.seconds()
+        if budget is None:
+            return None
+        local = is_local(self.backend)
+        return budget - (
+            self.state.log.seconds_spent(self._identity.key, local=True) if local else self.state.budget.spent()
+        )
+
+    def untold(self) -> list[str]:
+        """Ids of jobs that have ended and whose price the service has not told; they count with their limit."""
+        return [] if is_local(self.backend) else self.state.log.uncharged(self._identity.key)
+
     def _answer(self, question: Question) -> tuple[Evaluation, Expectations]:
         config = self._config_of(question)
         device, executed = self._programs(question)
@@ -300,6 +315,7 @@ def device_estimator(
     *,
     folder: str | Path,
     budget: float | None = None,
+    payer: RunDirectory | None = None,
     wait_seconds: float | None = None,
     echo: Echo = silent,
     **options: Any,
@@ -317,6 +333,8 @@ def device_estimator(
         folder: Folder of the budget, the jobs and their results; what it holds is gone on with.
         budget: Most seconds of device time that all evaluations of the folder may take in all, earlier processes
             included. A real device needs one; by default that of the folder.
+        payer: Run directory whose budget it is, all its own jobs included; `folder` then lies below its `hardware/`. By
+            default the folder has a budget of its own.
         wait_seconds: Longest time to wait for one job, in seconds; `None` waits for ever.
         echo: Called with a line about what went wrong and was mended.
         options: Keys of the configuration's section `hardware`: `shots` (1024), `level` (0), `primitive`, `seed` and
@@ -331,7 +349,7 @@ def device_estimator(
     config = estimator_config(options)
     if budget is not None and not (math.isfinite(budget) and budget > 0):
         raise HardwareError(f"budget {budget:g}: give a positive number of seconds, or leave it out for no limit")
-    state = EstimatorState(folder)
+    state = EstimatorState(folder, payer)
     if backend == LEAST_BUSY and not state.begun:
         backend = open_backend(backend, fractional_gates=config.fractional_gates, qubits=spec.num_qubits)
     elif isinstance(backend, str):

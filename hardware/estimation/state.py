@@ -97,18 +97,19 @@ class EstimatorState:
 
     Args:
         folder: Folder that holds the estimator's budget; its own files go below it.
+        payer: Run directory whose budget holds in place of the folder's own.
 
     Attributes:
         path: Folder of the estimator's own files.
-        budget: Budget of the folder.
+        budget: Budget of the folder, or of the run that pays for it.
         log: Job log of the estimator.
         store: Results of the jobs.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, payer: RunDirectory | None = None) -> None:
         run = RunDirectory(folder)
         self.path = run.hardware / "estimator"
-        self.budget = RunBudget(run)
+        self.budget = RunBudget(payer or run)
         self.log = JobLog(self.path / "jobs.jsonl")
         self.store = ResultStore(self.path / "results")
         self._file = self.path / "estimator.json"

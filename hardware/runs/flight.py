@@ -36,7 +36,8 @@ class Flight:
         local: Whether they were simulated here, so that nothing of them is left at a service.
         finished: Whether the plan's images are done, or all its results are there.
         open: Lines of the jobs at a service whose results were not fetched, of any plan of the directory; `for` names
-            the plan that they belong to, a variant's jobs to that of the run.
+            the plan that they belong to, a variant's jobs to that of the run; `None` for jobs of a tuning, which no
+            plan forgets.
     """
 
     run: RunDirectory
@@ -58,7 +59,7 @@ class Flight:
             key: Key of the plan that is to take the place of the present one.
         """
         planned = self.plan is not None and self.plan.key == key
-        return (self.underway and not planned) or any(row["for"] != key for row in self.open)
+        return (self.underway and not planned) or any(row["for"] not in (None, key) for row in self.open)
 
     def refuse(self) -> None:
         """Say that the run is not replanned.
@@ -92,9 +93,7 @@ def flight_of(run: RunDirectory) -> Flight:
     Raises:
         HardwareError: plan.json is damaged or another version's.
     """
-    rows = tuple(
-        {**row, "for": _home(run, path) or row["plan"]} for path in logs(run) for row in open_jobs(JobLog(path))
-    )
+    rows = tuple({**row, "for": _home(run, path, row)} for path in logs(run) for row in open_jobs(JobLog(path)))
     if not (run.hardware / "plan.json").exists():
         return Flight(run, None, (), True, False, rows)
     plan = Plan.load(run.hardware / "plan.json")
@@ -197,10 +196,12 @@ def service_jobs(run: RunDirectory, name: str, echo: Echo = silent, patience: fl
     return ServiceJobs(partial(jobs_at, name), device, mode, echo, patience)
 
 
-def _home(run: RunDirectory, log: Path) -> str | None:
-    """The run's plan that a variant belongs to; `None` for jobs of the run itself."""
+def _home(run: RunDirectory, log: Path, row: dict[str, Any]) -> str | None:
+    """The plan of the run that a job belongs to, a variant's to that of the run; `None` for a tuning's."""
     parts = log.relative_to(run.hardware).parts
-    return parts[1] if parts[0] == "variants" else None
+    if parts[0] == "tuning":
+        return None
+    return parts[1] if parts[0] == "variants" else str(row["plan"])
 
 
 def logs(run: RunDirectory) -> list[Path]:

@@ -36,6 +36,7 @@ from hardware.planning.bill import Plan
 from hardware.runs.flight import Flight, flight_of
 from hardware.runs.replay import REPLAY, replay
 from hardware.service.modes import require_mode
+from hardware.tuning.tuned_run import tuning_note
 from qhybrid.config import HardwareConfig, SamplingConfig
 from qhybrid.interruption import interruptible
 from qhybrid.progress import progress
@@ -214,8 +215,9 @@ def infer(
         echo(f"hardware plan: {workload.plan.summary()}")
     else:
         show(workload.plan)
-    if workload.crop_note:
-        echo(workload.crop_note)
+    for note in (workload.crop_note, tuning_note(directory, config)):
+        if note:
+            echo(note)
     _require_leave(workload, flight, yes=yes, discard=discard, echo=echo)
     _begin(workload, partial)
     # Jobs in flight belong to the state that they were sent from.
