@@ -22,6 +22,7 @@ from qiskit_ibm_runtime.exceptions import RuntimeJobNotFound
 from hardware.errors import HardwareError, JobError, JobPendingError, UnknownJobError, UnreachableError
 from hardware.jobs.execution_mode import Echo, ExecutionMode
 from hardware.jobs.local_jobs import Sent, Twin
+from hardware.jobs.waiting import WaitingLines
 from hardware.service.account import seconds_left
 from hardware.service.backends import calibration_date, require_open
 from hardware.service.client_faults import client_errors, judge, one_line
@@ -48,7 +49,7 @@ class ServiceJobs:
         reopen: Opens the device anew, with a new token.
         backend: Device of the account that the jobs run on.
         mode: Execution mode that sends the jobs: alone, in a batch or in a session.
-        echo: Called with a line about what went wrong and was mended.
+        echo: Called with a line about what went wrong and was mended, and about a job that is waited for.
         patience: Seconds for which a service that does not answer is asked again; `OUTAGE_SECONDS` by default.
     """
 
@@ -149,7 +150,7 @@ class ServiceJobs:
         return str(self._patiently(job.status, f"job {job.job_id()}"))
 
     def wait(self, job: Any, seconds: float | None) -> tuple[Any, str]:
-        """Wait until a job has ended.
+        """Wait until a job has ended, and say now and then how it stands.
 
         Args:
             job: Job object of the client, sent or found.
@@ -162,10 +163,12 @@ class ServiceJobs:
             JobPendingError: It has not ended by then.
         """
         begin, pause = time.monotonic(), FIRST_PAUSE
+        lines = WaitingLines(job.job_id(), self.backend, self._echo)
         while True:
             job, state = self._ask_job(job, lambda known: str(known.status()), f"job {job.job_id()}")
             if state in FINAL:
                 return job, state
+            lines.look(state)
             left = None if seconds is None else seconds - (time.monotonic() - begin)
             if left is not None and left <= 0:
                 waited = f" after {seconds:g} s" if seconds else ""

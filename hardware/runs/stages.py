@@ -219,6 +219,8 @@ def infer(
         if note:
             echo(note)
     _require_leave(workload, flight, yes=yes, discard=discard, echo=echo)
+    if flight.finished and flight.plan is not None and flight.plan.key == workload.plan.key:
+        echo(_stored_words(workload))
     _begin(workload, partial)
     # Jobs in flight belong to the state that they were sent from.
     if not resume and not (flight.underway and not discard):
@@ -260,6 +262,17 @@ def _require_leave(workload: Workload, flight: Flight, *, yes: bool, discard: bo
         flight.discard(echo)
     elif flight.would_forget(workload.plan.key):
         flight.refuse()
+
+
+def _stored_words(workload: Workload) -> str:
+    """That a finished plan's results are taken from the run directory, and what they had cost."""
+    rows = JobLog(workload.run.hardware / "jobs.jsonl").rows()
+    done = [row for row in rows if row["event"] == "done" and row.get("plan") == workload.plan.key]
+    charged = {row["job"]: row.get("charged") for row in done}
+    count = f"{len(charged)} job{'' if len(charged) == 1 else 's'}"
+    told = [value for value in charged.values() if value is not None]
+    price = "" if workload.local or not told else f" ({sum(told):.1f} s charged then)"
+    return f"the results of {count}{price} are stored and taken again: nothing is sent"
 
 
 def _begin(workload: Workload, partial: bool) -> None:

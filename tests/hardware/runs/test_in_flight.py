@@ -116,3 +116,15 @@ def test_a_variants_queued_job_is_not_forgotten_either(run: RunDirectory) -> Non
         flight.refuse()
     log.append("done", job="j1", file="f.npz", **{key: place[key] for key in ("content", "plan", "step", "part")})
     assert not flight_of(run).would_forget("other-plan")
+
+
+def test_a_repeated_run_says_that_it_takes_what_is_stored(service: Loopback, run: RunDirectory) -> None:
+    lines: list[str] = []
+    first = hardware.infer(run, OPTIONS, yes=True, echo=lines.append)
+    assert not any("taken again" in line for line in lines)
+    sent, paid = len(service.jobs), service.state.consumed_seconds
+    again = hardware.infer(run, OPTIONS, yes=True, echo=lines.append)
+    (line,) = [line for line in lines if "taken again" in line]
+    count = f"{sent} job{'' if sent == 1 else 's'}"
+    assert line == f"the results of {count} ({paid:.1f} s charged then) are stored and taken again: nothing is sent"
+    assert (len(service.jobs), again["device_against_exact"]) == (sent, first["device_against_exact"])
