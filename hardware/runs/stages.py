@@ -264,6 +264,16 @@ def _require_leave(workload: Workload, flight: Flight, *, yes: bool, discard: bo
         flight.refuse()
 
 
+def _time_words(workload: Workload) -> str:
+    """Device time of a finished plan: planned, and charged."""
+    log, plan = JobLog(workload.run.hardware / "jobs.jsonl"), workload.plan
+    untold = log.uncharged(plan.key)
+    words = f"device time: {plan.seconds:.1f} s planned, {log.seconds_spent(plan.key, local=False):.1f} s charged"
+    if not untold:
+        return words
+    return f"{words}, the limits of {', '.join(untold)} among it, whose price the service has not told yet"
+
+
 def _stored_words(workload: Workload) -> str:
     """That a finished plan's results are taken from the run directory, and what they had cost."""
     rows = JobLog(workload.run.hardware / "jobs.jsonl").rows()
@@ -339,6 +349,8 @@ def _advance(workload: Workload, allowance: Allowance, echo: Echo) -> Advance:
         except UnreachableError as outage:
             raise UnreachableError(f"{outage}; {latest.step} of {plan.steps} steps are done and kept") from None
     finished = latest.step == plan.steps
+    if finished and not workload.local:
+        echo(_time_words(workload))
     if finished:
         workload.save_images(torch.from_numpy(latest.images))
     waits = sum(steps[-1] >= latest.step for steps in process.rounds(plan.qpu_steps))

@@ -122,6 +122,9 @@ def test_a_repeated_run_says_that_it_takes_what_is_stored(service: Loopback, run
     lines: list[str] = []
     first = hardware.infer(run, OPTIONS, yes=True, echo=lines.append)
     assert not any("taken again" in line for line in lines)
+    spent = service.state.consumed_seconds
+    (time,) = [line for line in lines if line.startswith("device time: ")]
+    assert time.endswith(f" s planned, {spent:.1f} s charged")
     sent, paid = len(service.jobs), service.state.consumed_seconds
     again = hardware.infer(run, OPTIONS, yes=True, echo=lines.append)
     (line,) = [line for line in lines if "taken again" in line]
