@@ -160,8 +160,8 @@ class WeightsAndBiases(TrackerKind):
             step: Last step that is kept, of a training that is resumed.
         """
         identity = run.meta()["id"] if known is None else known["id"]
-        # Its capture of the terminal would break progress bars.
-        settings = {"console": "off"}
+        # Its capture of the terminal would break progress bars, and its summary would be said at the end of each stage.
+        settings = {"console": "off", "silent": True}
         folder = str(run.path / "tracking")
         return {"id": identity, "resume": "allow", "name": run.path.name, "dir": folder, "settings": settings}
 
